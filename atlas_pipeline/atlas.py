@@ -1,0 +1,144 @@
+"""Atlas: the tables of one home together with the settings that they are made under.
+
+Belongs here: which partitions an input stands for, what a partition was made from, whether it is current.
+Does not belong here: what tables hold (stages), how they are stored (``storage``), when they are made (orchestration).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.schema import Input, TableContract, contract_of
+from atlas_pipeline.settings import Settings
+from atlas_pipeline.storage import Receipt, TableNotMaterialized, TableStore
+
+LOCATIONS = ("hub_stats", "weights", "annotations", "evaluations", "truth")
+
+
+class Atlas:
+    """All tables under one home.
+
+    Attributes:
+        settings: the settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def store(self) -> TableStore:
+        """The tables."""
+        return TableStore(self.settings.home)
+
+    def region_partitions(self) -> list[str]:
+        """Partitions in which the latest snapshot's regions are charted, sorted.
+
+        Raises:
+            TableNotMaterialized: there are no regions yet.
+        """
+        snapshots = self.store.partitions("components.regions")
+        if not snapshots:
+            raise TableNotMaterialized("components.regions")
+        with self.store.connect({"components.regions": [snapshots[-1]]}) as connection:
+            rows = connection.execute("select distinct region_partition from components.regions order by 1").fetchall()
+        return [str(row[0]) for row in rows]
+
+    def read_partitions(self, table: str, partition: str | None) -> dict[str, list[str] | None]:
+        """For each input of a table, the partitions that one of its partitions reads; None for an unpartitioned one."""
+        contract = contract_of(table)
+        return {given.table: self._partitions(given, partition) for given in contract.inputs}
+
+    def connect(self, table: str, partition: str | None, *, also: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that sees exactly the inputs of a table's partition.
+
+        Args:
+            table: the table that is to be made.
+            partition: its partition.
+            also: further tables, with all their partitions, among them the table itself.
+
+        Raises:
+            TableNotMaterialized: an input is missing.
+        """
+        contract = contract_of(table)
+        views = self.read_partitions(table, partition)
+        views.update(dict.fromkeys(also))
+        optional = [given.table for given in contract.inputs if given.is_optional]
+        return self.store.connect(
+            views, optional=optional, threads=self.settings.threads, memory_limit=self.settings.memory_limit
+        )
+
+    def write(
+        self, table: str, rows: pa.Table, partition: str | None = None, *, attachment: bytes | None = None
+    ) -> Receipt:
+        """Write a partition, its receipt saying what it was made from."""
+        inputs = self.provenance(table, partition)
+        return self.store.write(table, rows, partition=partition, inputs=inputs, attachment=attachment)
+
+    def stored(
+        self, table: str, partition: str | None
+    ) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, str]] | None:
+        """Rows, arrays and metadata of a whole partition as it was written under the present contract; None without."""
+        receipt = self.store.receipt(table, partition)
+        if receipt is None or receipt.contract != contract_of(table).fingerprint:
+            return None
+        return (self.store.read(table, partition), *self.store.read_attachment(table, partition))
+
+    def provenance(self, table: str, partition: str | None) -> dict[str, str]:
+        """Digest of everything that a partition is made from: inputs' contents, settings, outside files."""
+        contract = contract_of(table)
+        digests = {name: self._setting(contract, name, partition) for name in contract.settings}
+        for name, partitions in self.read_partitions(table, partition).items():
+            for each in [None] if partitions is None else partitions:
+                receipt = self.store.receipt(name, each)
+                digests[f"{name}/{each or ''}"] = receipt.digest if receipt else "missing"
+        return digests
+
+    def is_current(self, table: str, partition: str | None) -> bool:
+        """Whether a partition is there, under the present contract, and made from what is there now."""
+        receipt = self.store.receipt(table, partition)
+        if receipt is None or receipt.contract != contract_of(table).fingerprint:
+            return False
+        return receipt.inputs == self.provenance(table, partition)
+
+    def _partitions(self, given: Input, partition: str | None) -> list[str] | None:
+        if contract_of(given.table).partitioned_by is None:
+            return None
+        if given.scope == "same":
+            return [partition] if partition is not None else []
+        there = self.store.partitions(given.table)
+        if given.scope == "up_to":
+            return [p for p in there if partition is not None and p <= partition]
+        return there[-1:] if given.scope == "latest" else there
+
+    def _setting(self, contract: TableContract, name: str, partition: str | None) -> str:
+        if name not in LOCATIONS:
+            return str(getattr(self.settings, name))
+        location = self.settings.location(name)
+        if name == "hub_stats" and contract.partitioned_by == "snapshot":
+            own = Path(location) / str(partition) / "models.parquet"
+            location = str(own) if own.is_file() else location
+        return stamp(location)
+
+
+def stamp(location: str) -> str:
+    """A text that changes when the files at a location do: names, sizes and times, not contents.
+
+    Args:
+        location: a file, a folder, or something else, which is its own stamp.
+    """
+    path = Path(location)
+    if not location or not path.exists():
+        return location
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.relative_to(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Attributes stage: reported evaluations, and attributes filled in from the atlas."""

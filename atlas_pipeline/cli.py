@@ -1,0 +1,207 @@
+"""The ``atlas`` command: run the pipeline, ask its tables, open its UI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from atlas_pipeline import reporting
+from atlas_pipeline.atlas import Atlas
+from atlas_pipeline.planning import SelectionError, phases, select_tables, steps
+from atlas_pipeline.raw.sources import SourceError, find_snapshots
+from atlas_pipeline.settings import DEMO, Settings, SettingsError
+from atlas_pipeline.storage import StorageError, project_file
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+FAILED, MISUSED = 1, 2
+"""Exit codes: something could not be made; the command was used wrongly."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The model atlas: which neural network was made from which, with evidence for every edge.",
+)
+out, err = Console(), Console(stderr=True)
+
+
+@app.command()
+def run(
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", "-s", help="Only these stages or tables, e.g. components or edges.charted."),
+    ] = None,
+    snapshot: Annotated[list[str] | None, typer.Option(help="Only these snapshots, YYYY-MM-DD.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, also what is current.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what the next phase would do, and do nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the orchestrator's log.")] = False,
+) -> None:
+    """Materialise what is missing or out of date: every snapshot, every region, the release (a dry run)."""
+    atlas = Atlas(_settings())
+    tables = select_tables(select or [])
+    snapshots = _snapshots(atlas, snapshot or [])
+    instance, defs = _instance(atlas.settings, snapshots), _definitions(atlas.settings)
+    failures: list[str] = []
+    with _progress() as progress:
+        for phase in phases(atlas, snapshots, tables):
+            # A run with failures is not published, though what is sound is bundled.
+            todo = steps(atlas, phase, force=force, leave_out=("release.published",) if failures else ())
+            if plan and todo:
+                out.print(
+                    *(f"{phase.name}: {step.partition or ''} {', '.join(step.tables)}" for step in todo), sep="\n"
+                )
+                raise typer.Exit
+            task = progress.add_task(phase.name, total=len(todo), where="")
+            for step in todo:
+                progress.update(task, where=step.partition or "")
+                failures += _execute(defs, instance, step, verbose)
+                progress.advance(task)
+            progress.update(task, where="done" if todo else "up to date")
+    for failure in failures:
+        err.print(f"failed: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
+    reporting.print_summary(out, atlas)
+    raise typer.Exit(FAILED if failures else 0)
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="A query; without one, read it from standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the query from a file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
+) -> None:
+    """Ask the tables: all of them as views, atlas_models and atlas_edges on top."""
+    atlas = Atlas(_settings())
+    with reporting.open_tables(atlas) as connection:
+        if query is None and file is None and sys.stdin.isatty():
+            _converse(connection)
+            return
+        text = file.read_text(encoding="utf-8") if file else query or sys.stdin.read()
+        try:
+            _answer(connection, text, as_json)
+        except duckdb.Error as error:
+            err.print(str(error), style="red", markup=False, highlight=False)
+            raise typer.Exit(FAILED) from None
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+) -> None:
+    """Open the Dagster UI on the same tables: look, materialise, backfill."""
+    settings = _settings()
+    atlas = Atlas(settings)
+    snapshots = _snapshots(atlas, [])
+    _instance(settings, snapshots).dispose()
+    err.print(f"Dagster UI: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "atlas_pipeline.definitions", "-p", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606  the UI takes this process's place
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; known errors become one sentence and an exit code."""
+    try:
+        app(args=arguments, prog_name="atlas")
+    except (SettingsError, SelectionError) as error:
+        err.print(str(error), style="red", markup=False, highlight=False)
+        raise SystemExit(MISUSED) from None
+    except (SourceError, StorageError, OSError) as error:
+        err.print(str(error), style="red", markup=False, highlight=False)
+        raise SystemExit(FAILED) from None
+
+
+def _settings() -> Settings:
+    """The settings; the orchestrator's home is fixed by them, so that all its state lies in one place."""
+    settings = Settings.from_environment()
+    os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    return settings
+
+
+def _snapshots(atlas: Atlas, wanted: Sequence[str]) -> list[str]:
+    if atlas.settings.hub_stats == DEMO:
+        _prepare_demo_hub(atlas.settings)
+    there = [source.snapshot for source in find_snapshots(atlas.settings)]
+    if unknown := sorted(set(wanted) - set(there)):
+        raise SelectionError(f"there is no snapshot {unknown[0]}; there are {', '.join(there)}")
+    return [name for name in there if not wanted or name in wanted]
+
+
+def _prepare_demo_hub(settings: Settings) -> None:
+    from atlas_pipeline.repositories.demo import ensure_demo_hub  # noqa: PLC0415  scikit-learn: only for the demo
+
+    with _progress() as progress:
+        task = progress.add_task("training the demo hub", total=None, where="")
+
+        def show(done: int, total: int, model_id: str) -> None:
+            progress.update(task, completed=done, total=total, where=model_id)
+
+        ensure_demo_hub(settings.demo_folder, seed=settings.seed, progress=show)
+
+
+def _instance(settings: Settings, snapshots: Sequence[str]) -> dg.DagsterInstance:
+    import dagster as dg  # noqa: PLC0415  a second of imports: only where something is run
+
+    home = Path(os.environ["DAGSTER_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    if home == settings.dagster_home:
+        shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
+    instance = dg.DagsterInstance.get()
+    instance.add_dynamic_partitions("snapshot", list(snapshots))
+    return instance
+
+
+def _definitions(settings: Settings) -> dg.Definitions:
+    from atlas_pipeline.definitions import build_defs  # noqa: PLC0415
+
+    return build_defs(settings)
+
+
+def _execute(defs: dg.Definitions, instance: dg.DagsterInstance, step: object, verbose: bool) -> list[str]:
+    from atlas_pipeline.orchestration import execute_step  # noqa: PLC0415
+
+    return execute_step(defs, instance, step, log_level="INFO" if verbose else "CRITICAL")  # type: ignore[arg-type]
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("{task.fields[where]}", markup=False), console=err)
+
+
+def _converse(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ask and answer until the end of input; a mistake is shown and forgiven."""
+    err.print("Tables: " + ", ".join(reporting.table_names(connection)) + "\nEnd a query with ; and leave with Ctrl-D.")
+    pending = ""
+    while True:
+        try:
+            pending += input("atlas> " if not pending else "  ...> ") + "\n"
+        except (EOFError, KeyboardInterrupt):
+            return
+        if pending.rstrip().endswith(";"):
+            try:
+                _answer(connection, pending, as_json=False)
+            except duckdb.Error as error:
+                err.print(str(error), style="red", markup=False, highlight=False)
+            pending = ""
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, text: str, as_json: bool) -> None:
+    relation = connection.sql(text)
+    if relation is None:
+        return
+    if as_json:
+        for row in relation.to_arrow_table().to_pylist():
+            sys.stdout.write(json.dumps(row, default=str) + "\n")
+    else:
+        sys.stdout.write(str(relation) + "\n")

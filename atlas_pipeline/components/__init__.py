@@ -1,0 +1,1 @@
+"""Components stage: cleaned models, documented parents, repairs, regions."""

@@ -1,0 +1,57 @@
+"""The code location: the only place that assembles assets, checks, jobs and resources.
+
+Belongs here: the list of what there is. Does not belong here: anything that does something.
+"""
+
+import dagster as dg
+
+import atlas_pipeline.attributes.assets as attributes
+import atlas_pipeline.components.assets as components
+import atlas_pipeline.distances.assets as distances
+import atlas_pipeline.edges.assets as edges
+import atlas_pipeline.features.assets as features
+import atlas_pipeline.raw.assets as raw
+import atlas_pipeline.release.assets as release
+import atlas_pipeline.trends.assets as trends
+from atlas_pipeline.atlas import Atlas
+from atlas_pipeline.quality.checks import all_table_checks
+from atlas_pipeline.settings import Settings
+
+STAGES = (raw, components, features, distances, edges, attributes, trends, release)
+
+JOBS = (
+    dg.define_asset_job(
+        "documented_atlas",
+        selection=dg.AssetSelection.groups("raw", "components", "attributes", "trends"),
+        description="One snapshot: cleaned models, documented parents, regions, impact, attributes, trends.",
+    ),
+    dg.define_asset_job(
+        "charting",
+        selection=dg.AssetSelection.groups("features", "distances", "edges"),
+        description="One partition of regions: sampled neurons, neighbours, charted edges, scores.",
+    ),
+    dg.define_asset_job(
+        "release",
+        selection=dg.AssetSelection.groups("release"),
+        description="Check everything anew, bundle the tables, publish them (a dry run without ATLAS_RELEASE_REPO).",
+    ),
+)
+
+
+def build_defs(settings: Settings | None = None) -> dg.Definitions:
+    """Assemble the code location.
+
+    Args:
+        settings: where tables lie and what they are made from; read from the environment when None.
+    """
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(STAGES),
+        asset_checks=all_table_checks(),
+        jobs=JOBS,
+        resources={"atlas": Atlas(settings or Settings.from_environment())},
+        # Steps of one run follow each other and share their imports; runs of several partitions go side by side.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

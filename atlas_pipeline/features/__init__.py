@@ -1,0 +1,1 @@
+"""Sampled neurons of every model: the vectors that are compared when charting."""

@@ -1,0 +1,193 @@
+"""The few pieces of Dagster that all stages share: partitions, the decorator of a table's asset, its result.
+
+Belongs here: how a contract becomes an asset. Does not belong here: assets, checks, jobs, or anything about the data.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from atlas_pipeline.atlas import Atlas
+from atlas_pipeline.planning import Step
+from atlas_pipeline.schema import Input, TableContract, contract_of
+from atlas_pipeline.storage import Receipt
+
+SNAPSHOTS = dg.DynamicPartitionsDefinition(name="snapshot")
+REGIONS = dg.DynamicPartitionsDefinition(name="region")
+PARTITIONS: dict[str | None, dg.DynamicPartitionsDefinition | None] = {
+    "snapshot": SNAPSHOTS,
+    "region": REGIONS,
+    None: None,
+}
+
+SAMPLE_ROWS = 5
+"""Rows shown with a materialisation; metadata lies in the event log and must stay small."""
+
+OWNERS = ["team:atlas"]
+
+
+def asset_key(table: str) -> dg.AssetKey:
+    """The asset of a table."""
+    return dg.AssetKey(table.split("."))
+
+
+def table_asset(table: str, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Decorator that makes a function the asset of a table; key, group, partitions and deps come from the contract.
+
+    Args:
+        table: the table's name.
+        options: further arguments of ``dg.asset``.
+    """
+    contract = contract_of(table)
+    return dg.asset(
+        key=asset_key(table),
+        group_name=contract.stage,
+        description=f"One row per {contract.grain}. {contract.description}",
+        deps=[_dependency(contract, given) for given in contract.inputs],
+        partitions_def=PARTITIONS[contract.partitioned_by],
+        code_version=contract.fingerprint,
+        owners=OWNERS,
+        kinds={"parquet"} | options.pop("kinds", set()),
+        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": table},
+        **options,
+    )
+
+
+def column_schema(contract: TableContract) -> dg.TableSchema:
+    """A contract's columns as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.type),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=contract.key == (column.name,)),
+            )
+            for column in contract.columns
+        ]
+    )
+
+
+def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str | None:
+    """The run's partition; None for what is not partitioned."""
+    return context.partition_key if context.has_partition_key else None
+
+
+def materialized(
+    context: dg.AssetExecutionContext,
+    atlas: Atlas,
+    rows: pa.Table,
+    *,
+    attachment: bytes | None = None,
+    picture: bytes | None = None,
+    notes: tuple[str, ...] = (),
+) -> dg.MaterializeResult:
+    """Write the rows of the running asset's table and say what was written.
+
+    Args:
+        context: of the running asset.
+        atlas: where to write.
+        rows: the table's rows for the run's partition.
+        attachment: safetensors bytes to lie beside them.
+        picture: a small PNG.
+        notes: sentences about input that was passed over; logged as warnings too.
+    """
+    table = ".".join(context.asset_key.path)
+    receipt = atlas.write(table, rows, partition_of(context), attachment=attachment)
+    for note in notes:
+        context.log.warning(note)
+    metadata = _metadata(atlas, receipt, rows)
+    if notes:
+        metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in notes[:50]))
+    if picture is not None:
+        encoded = base64.b64encode(picture).decode()
+        metadata["picture"] = dg.MetadataValue.md(f"![{table}](data:image/png;base64,{encoded})")
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.digest[:64]))
+
+
+def register_region_partitions(context: dg.AssetExecutionContext, atlas: Atlas) -> None:
+    """Make the region partitions those of the latest snapshot's regions; tables of vanished ones go."""
+    wanted = set(atlas.region_partitions())
+    there = set(context.instance.get_dynamic_partitions("region"))
+    context.instance.add_dynamic_partitions("region", sorted(wanted - there))
+    for gone in sorted(there - wanted):
+        context.instance.delete_dynamic_partition("region", gone)
+    for table in ("features.models", "distances.neighbors", "edges.charted", "edges.scores"):
+        for gone in sorted(set(atlas.store.partitions(table)) - wanted):
+            atlas.store.delete(table, gone)
+
+
+def _dependency(contract: TableContract, given: Input) -> dg.AssetDep:
+    is_same = given.scope == "same"
+    return dg.AssetDep(asset_key(given.table), partition_mapping=None if is_same else _mapping(contract, given))
+
+
+def _mapping(contract: TableContract, given: Input) -> dg.PartitionMapping | None:
+    """Whatever is not the same partition depends on all of them, as far as the orchestrator is concerned."""
+    return dg.AllPartitionMapping() if contract_of(given.table).partitioned_by else None
+
+
+def _metadata(atlas: Atlas, receipt: Receipt, rows: pa.Table) -> dict[str, Any]:
+    is_partition = receipt.partition is not None
+    sample = rows.slice(0, SAMPLE_ROWS).to_pylist()
+    return {
+        "dagster/partition_row_count" if is_partition else "dagster/row_count": receipt.rows,
+        "bytes": receipt.bytes,
+        "sha256": receipt.sha256,
+        "path": dg.MetadataValue.path(atlas.store.files.url(atlas.store.file_name(receipt.table, receipt.partition))),
+        "sample": dg.MetadataValue.md(_markdown(rows.schema.names, sample)),
+    }
+
+
+def _markdown(names: list[str], rows: list[dict[str, Any]]) -> str:
+    """A table whose cells cannot break out of it: data is text, never markup."""
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    text = str(value)[:80].replace("\n", " ")
+    return "".join("&#" + str(ord(c)) + ";" if c in "|<>&`[]!*_\\" else c for c in text)
+
+
+def execute_step(
+    defs: dg.Definitions, instance: dg.DagsterInstance, step: Step, *, log_level: str = "CRITICAL"
+) -> list[str]:
+    """Materialise the tables of a step, checks included, as one run in this process.
+
+    Args:
+        defs: the code location.
+        instance: where the run is recorded, for the UI.
+        step: what to make.
+        log_level: level of what goes to the terminal.
+
+    Returns:
+        a sentence on each thing that failed; none when all went well.
+    """
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[asset_key(table) for table in step.tables],
+        partition_key=step.partition,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
+    )
+    failed = [_failure(event) for event in result.filter_events(lambda event: event.is_step_failure)]
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            n_failing = evaluation.metadata["n_failing"].value if "n_failing" in evaluation.metadata else ""
+            failed.append(f"{'.'.join(evaluation.asset_key.path)}: {evaluation.check_name} fails for {n_failing} rows")
+    return failed
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    """The innermost cause of a failed step, as one line that names the table."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = error.message.strip().splitlines()[0] if error is not None else "failed"
+    return f"{(event.node_name or '').replace('__', '.')}: {message}"

@@ -1,0 +1,105 @@
+"""Plausibility of the released tables, as Great Expectations suites.
+
+DuckDB turns a table of any size into one row of figures; Great Expectations judges that row. The suites say what a
+reader of the data may expect, beyond what must hold.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from atlas_pipeline.quality.results import Check, CheckResult
+
+NAME: Final = "figures_are_plausible"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a table and the band in which it is expected.
+
+    Attributes:
+        name: name of the figure.
+        sql: aggregate over the table.
+        minimum: least plausible value.
+        maximum: greatest plausible value; None for no bound.
+    """
+
+    name: str
+    sql: str
+    minimum: float | None
+    maximum: float | None = None
+
+
+SUITES: Final[dict[str, tuple[Figure, ...]]] = {
+    "components.models": (
+        Figure("n_models", "count(*)", 1),
+        Figure("share_with_bad_id", "avg((not regexp_full_match(model_id, '[^/\\s]+(/[^/\\s]+)?'))::int)", 0, 0),
+        Figure("share_removed", "avg((presence = 'removed')::int)", 0, 0.5),
+        Figure("share_negative_downloads", "coalesce(avg((downloads_30d < 0)::int), 0)", 0, 0),
+        Figure("first_year", "coalesce(min(year(created_at)), 2018)", 2015, 2100),
+    ),
+    "components.parents": (
+        Figure("share_kept", "coalesce(avg(is_kept::int), 1)", 0.8, 1),
+        Figure("share_child_older", "coalesce(avg(child_is_older::int), 0)", 0, 0.1),
+        Figure("share_without_source", "coalesce(avg((len(sources) = 0)::int), 0)", 0, 0),
+    ),
+    "components.regions": (Figure("share_source", "avg(is_source::int)", 0.001, 1),),
+    "components.impact": (
+        Figure("deepest", "max(depth)", 0, 60),
+        Figure("share_leaf", "avg(is_leaf::int)", 0.3, 1),
+    ),
+    "features.models": (
+        Figure("share_of_bytes_read", "coalesce(sum(bytes_read) / nullif(sum(bytes_total), 0), 0)", 0, 1),
+    ),
+    "distances.neighbors": (Figure("greatest_rank", "coalesce(max(rank), 0)", 0, 100),),
+    "edges.charted": (
+        Figure("parents_of_a_child", "count(*) / greatest(count(distinct child_id), 1)", 0, 3),
+        Figure("mean_confidence", "coalesce(avg(confidence), 1)", 0.3, 1),
+    ),
+    "attributes.imputed": (Figure("mean_confidence", "coalesce(avg(confidence), 1)", 0.5, 1),),
+}
+
+
+def plausibility_checks() -> tuple[Check, ...]:
+    """One check for each table that has a suite."""
+    text = "The figures of {} lie where a reader would expect them. Red: look at the figure before you use the table."
+    return tuple(Check(table, NAME, text.format(table), "warning") for table in SUITES)
+
+
+def check_plausibility(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> list[CheckResult]:
+    """Judge the figures of tables with Great Expectations.
+
+    Args:
+        connection: with the tables as views.
+        tables: tables that have a suite.
+    """
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx  # noqa: PLC0415  seconds and 260 MB: paid only where tables are released
+    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
+    from great_expectations.expectations.core import ExpectColumnValuesToBeBetween  # noqa: PLC0415
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    frames = context.data_sources.add_pandas("figures")
+    results = []
+    for check in (c for c in plausibility_checks() if c.table in tables):
+        figures = SUITES[check.table]
+        query = ", ".join(f"({figure.sql})::double as {figure.name}" for figure in figures)
+        row = connection.sql(f"select {query} from {check.table}").df()
+        suite = gx.ExpectationSuite(
+            name=check.table,
+            expectations=[
+                ExpectColumnValuesToBeBetween(column=f.name, min_value=f.minimum, max_value=f.maximum) for f in figures
+            ],
+        )
+        asset = frames.add_dataframe_asset(check.table)
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": row})
+        validated = batch.validate(suite)
+        failing = [str(f.name) for f, r in zip(figures, validated.results, strict=True) if not r.success]
+        sample = tuple(f"{name} = {row[name][0]:g}" for name in failing)
+        results.append(CheckResult(check, len(failing), sample))
+    return results

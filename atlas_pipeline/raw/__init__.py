@@ -1,0 +1,1 @@
+"""Raw stage: hub-stats snapshots as the source gave them."""

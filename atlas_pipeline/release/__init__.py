@@ -1,0 +1,1 @@
+"""Release stage: checks everything anew, bundles the tables, publishes them."""

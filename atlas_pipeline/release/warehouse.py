@@ -1,0 +1,60 @@
+"""Builds atlas.duckdb: all released tables with comments and views, in one file that is swapped in whole."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, Final
+
+import duckdb
+
+from atlas_pipeline.schema import RELEASED, contract_of
+from atlas_pipeline.storage import TableStore, load_query
+from atlas_pipeline.storage.table_store import sql_literal
+
+VIEWS: Final = ("atlas_models", "atlas_edges")
+STORAGE_VERSION: Final = "v1.2.0"
+"""Format that DuckDB 1.2 and everything later reads."""
+
+
+def build_warehouse(store: TableStore, name: str) -> tuple[int, str]:
+    """Write the database to ``name`` under the home; a reader keeps the old file until it opens the new one.
+
+    Args:
+        store: where the tables lie; one that is missing becomes an empty table.
+        name: path under the home.
+
+    Returns:
+        size in bytes and sha256.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "atlas.duckdb"
+        with store.connect(dict.fromkeys(RELEASED), optional=RELEASED, threads=1) as connection:
+            connection.execute(f"attach {sql_literal(str(path))} as atlas (storage_version '{STORAGE_VERSION}')")
+            for table in RELEASED:
+                _copy_table(connection, table)
+            connection.execute("use atlas")
+            for view in VIEWS:
+                connection.execute(load_query(f"views/{view}"))
+            connection.execute("use memory")
+            connection.execute("detach atlas")
+
+        def produce(stream: IO[bytes]) -> None:
+            with path.open("rb") as built:
+                shutil.copyfileobj(built, stream)
+
+        return store.files.write_with(name, produce)
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    contract = contract_of(table)
+    target = f"atlas.{table}"
+    connection.execute(f"create schema if not exists atlas.{contract.stage}")
+    connection.execute(f"create table {target} as from memory.{table}")
+    text = f"One row per {contract.grain}. {contract.description}"
+    connection.execute(f"comment on table {target} is {sql_literal(text)}")
+    for column in contract.columns:
+        unit = f" [{column.unit}]" if column.unit else ""
+        comment = sql_literal(column.description + unit)
+        connection.execute(f'comment on column {target}."{column.name}" is {comment}')

@@ -1,0 +1,172 @@
+"""Contracts of the components stage: cleaned models, documented parents, regions and impact."""
+
+from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT, TEXTS, Column, Input, TableContract
+from atlas_pipeline.schema.raw import SNAPSHOT
+
+MODEL_ID = Column("model_id", TEXT, "Hub id of the model, org/name.", nullable=False)
+CHILD_ID = Column("child_id", TEXT, "The model that was made.", nullable=False)
+PARENT_ID = Column("parent_id", TEXT, "The model that it was made from.", nullable=False)
+REGION_ID = Column(
+    "region_id", TEXT, "Stable id of the region: its first source model, slashes written as two dashes.", nullable=False
+)
+RELATIONS = ("finetune", "adapter", "quantized", "merge", "duplicate", "unknown")
+RELATION = Column(
+    "relation", TEXT, "How the child was made from the parent, per edge.", nullable=False, values=RELATIONS
+)
+
+PARENTS = TableContract(
+    name="components.parents",
+    grain="(child, parent) as documented, also those that were dropped",
+    description=(
+        "Every parent that the metadata or an annotation declares, with all the sources that said so. Edges that "
+        "cannot stand (self-loops, cycles, ids that name no repository) stay with is_kept = false and the reason."
+    ),
+    partitioned_by="snapshot",
+    key=("child_id", "parent_id"),
+    inputs=(Input("raw.hub_stats", "up_to"),),
+    settings=("annotations",),
+    columns=(
+        SNAPSHOT,
+        CHILD_ID,
+        Column(
+            "parent_id", TEXT, "The declared parent, in the letter case of the model that it names.", nullable=False
+        ),
+        Column("declared_parent", TEXT, "The parent as the strongest source wrote it.", nullable=False),
+        RELATION,
+        Column(
+            "sources",
+            TEXTS,
+            "Who said so: base_models, tag, card_data, annotation.",
+            nullable=False,
+        ),
+        Column(
+            "stated_in",
+            TEXT,
+            "Snapshot whose row of the child says so: an earlier one where the child itself is gone.",
+            nullable=False,
+        ),
+        Column("child_is_older", FLAG, "Whether the child's creation is before the parent's; null without both dates."),
+        Column("is_kept", FLAG, "Whether the edge is in the documented atlas.", nullable=False),
+        Column(
+            "drop_reason",
+            TEXT,
+            "Why the edge was dropped.",
+            values=("self_loop", "cycle", "not_a_model_id", "local_path"),
+        ),
+    ),
+)
+
+MODELS = TableContract(
+    name="components.models",
+    grain="model, also those restored because another one names them as its parent",
+    description=(
+        "The cleaned models of a snapshot. A model that is gone but still named as a parent is restored with the "
+        "metadata of the last snapshot that had it, or as a bare id; presence says which."
+    ),
+    partitioned_by="snapshot",
+    key=("model_id",),
+    inputs=(Input("raw.hub_stats", "up_to"), Input("components.parents")),
+    columns=(
+        SNAPSHOT,
+        MODEL_ID,
+        Column("author", TEXT, "User or organisation."),
+        Column("created_at", INSTANT, "Creation of the repository (UTC)."),
+        Column("created_at_is_floor", FLAG, "Whether created_at is the Hub's floor and not a date.", nullable=False),
+        Column("last_modified_at", INSTANT, "Last commit (UTC)."),
+        Column("downloads_30d", INTEGER, "Downloads of the 30 days before the snapshot.", "downloads", minimum=0),
+        Column("downloads_all_time", INTEGER, "Downloads since creation.", "downloads", minimum=0),
+        Column("likes", INTEGER, "Likes.", "likes", minimum=0),
+        Column("pipeline_tag", TEXT, "Task, as reported."),
+        Column(
+            "modality",
+            TEXT,
+            "Modality of the task.",
+            values=("nlp", "vision", "audio", "multimodal", "other"),
+        ),
+        Column("library_name", TEXT, "Library, as reported."),
+        Column("model_type", TEXT, "model_type of config.json, or the architecture of the GGUF file."),
+        Column("architecture", TEXT, "First architecture of config.json."),
+        Column("license", TEXT, "License, as reported (tag or card)."),
+        Column("n_parameters", INTEGER, "Parameters in the safetensors or GGUF files.", "parameters", minimum=0),
+        Column("is_quantized", FLAG, "Whether tags, config, dtypes or file names say so.", nullable=False),
+        Column("has_card", FLAG, "Whether there is a model card; null where the snapshot cannot tell."),
+        Column("has_weights", FLAG, "Whether there are weight files; null where the snapshot cannot tell."),
+        Column(
+            "presence",
+            TEXT,
+            "present, without_weights, or removed (restored).",
+            nullable=False,
+            values=("present", "without_weights", "removed"),
+        ),
+        Column("restored_from", TEXT, "Snapshot whose metadata a removed model carries; null for a bare id."),
+    ),
+)
+
+REGIONS = TableContract(
+    name="components.regions",
+    grain="model",
+    description=(
+        "Weakly connected components of the kept documented edges. The charting stages run by region_partition, "
+        "which puts regions of one model type together, so that an undocumented model meets those it may come from."
+    ),
+    partitioned_by="snapshot",
+    key=("model_id",),
+    inputs=(Input("components.models"), Input("components.parents")),
+    settings=("large_region_models",),
+    columns=(
+        SNAPSHOT,
+        MODEL_ID,
+        REGION_ID,
+        Column("region_name", TEXT, "Id of the source model that the region is named after.", nullable=False),
+        Column("region_size", INTEGER, "Models in the region.", "models", nullable=False, minimum=1),
+        Column("is_source", FLAG, "Whether the model has no kept parent.", nullable=False),
+        Column("region_partition", TEXT, "Partition in which the region is charted.", nullable=False),
+    ),
+)
+
+IMPACT = TableContract(
+    name="components.impact",
+    grain="model",
+    description=(
+        "Position and impact in the documented atlas. Every descendant counts once, however many paths lead to it. "
+        "Downloads are those of the snapshot's 30 days; a missing count adds nothing."
+    ),
+    partitioned_by="snapshot",
+    key=("model_id",),
+    inputs=(Input("components.models"), Input("components.parents")),
+    columns=(
+        SNAPSHOT,
+        MODEL_ID,
+        Column("depth", INTEGER, "Edges on the longest path from a source model.", "edges", nullable=False, minimum=0),
+        Column("is_leaf", FLAG, "Whether the model has no kept child.", nullable=False),
+        Column("hub_id", TEXT, "Set of sibling leaves that the model is in: its parents' ids; null without siblings."),
+        Column("n_children", INTEGER, "Kept children.", "models", nullable=False, minimum=0),
+        Column("n_descendants", INTEGER, "Distinct descendants.", "models", nullable=False, minimum=0),
+        Column(
+            "descendant_downloads",
+            INTEGER,
+            "Downloads of distinct descendants.",
+            "downloads",
+            nullable=False,
+            minimum=0,
+        ),
+        Column(
+            "sub_tree_downloads",
+            INTEGER,
+            "Own downloads and those of descendants.",
+            "downloads",
+            nullable=False,
+            minimum=0,
+        ),
+        Column(
+            "merge_share_downloads",
+            REAL,
+            "As sub_tree_downloads, but a child of several parents credits each with an equal share.",
+            "downloads",
+            nullable=False,
+            minimum=0,
+        ),
+    ),
+)
+
+TABLES = (PARENTS, MODELS, REGIONS, IMPACT)

@@ -1,0 +1,65 @@
+"""Contracts of the release stage: what was checked, what was released, and where it went."""
+
+from atlas_pipeline.schema.contract import FLAG, INTEGER, STAGES, TEXT, TEXTS, Column, Input, TableContract
+
+SEVERITIES = ("error", "warning")
+
+
+def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
+    """The release stage's contracts, given the names of the tables that a release holds."""
+    everything = tuple(Input(name, "all") for name in released)
+    checks = TableContract(
+        name="release.checks",
+        grain="check",
+        description="Every check of every table, run anew on what lies in the store before anything is released.",
+        partitioned_by=None,
+        key=("table", "check"),
+        inputs=everything,
+        columns=(
+            Column("table", TEXT, "The table.", nullable=False),
+            Column("check", TEXT, "The property that must hold.", nullable=False),
+            Column("severity", TEXT, "error stops a release, warning does not.", nullable=False, values=SEVERITIES),
+            Column("is_passed", FLAG, "Whether it holds.", nullable=False),
+            Column("n_failing", INTEGER, "Rows for which it does not.", "rows", nullable=False, minimum=0),
+            Column("sample", TEXTS, "Up to ten of those rows.", nullable=False),
+            Column("description", TEXT, "What the check means.", nullable=False),
+        ),
+    )
+    files = TableContract(
+        name="release.files",
+        grain="file of the release",
+        description="The files of the released data set, with size and checksum.",
+        partitioned_by=None,
+        key=("path",),
+        inputs=(Input("release.checks", "all"), *everything),
+        columns=(
+            Column("path", TEXT, "Path within the release.", nullable=False),
+            Column("table", TEXT, "The table that the file holds a partition of; null for other files."),
+            Column("bytes", INTEGER, "Size.", "bytes", nullable=False, minimum=0),
+            Column("sha256", TEXT, "Checksum; null for the files that are built anew from the others.", nullable=True),
+            Column("rows", INTEGER, "Rows, for a table's file.", "rows", minimum=0),
+        ),
+    )
+    published = TableContract(
+        name="release.published",
+        grain="release",
+        description="Where the release went. Without ATLAS_RELEASE_REPO nothing is uploaded: a dry run.",
+        partitioned_by=None,
+        key=("version",),
+        inputs=(Input("release.files", "all"),),
+        settings=("release_repo",),
+        columns=(
+            Column("version", TEXT, "Version of the release: the date of its last snapshot.", nullable=False),
+            Column("repo_id", TEXT, "Hub data set; null for a dry run."),
+            Column("revision", TEXT, "Commit on the Hub; null for a dry run."),
+            Column("is_dry_run", FLAG, "Whether nothing was uploaded.", nullable=False),
+            Column("n_files", INTEGER, "Files.", "files", nullable=False, minimum=0),
+            Column("bytes", INTEGER, "Size of all files.", "bytes", nullable=False, minimum=0),
+        ),
+    )
+    return (checks, files, published)
+
+
+def is_released(table: str) -> bool:
+    """Whether a table goes into the release: all do but the source's own rows, which are not ours to publish."""
+    return table.split(".", maxsplit=1)[0] in STAGES[1:-1]

@@ -1,0 +1,126 @@
+"""One frozen Settings, read from ATLAS_* variables; every value has a default that works offline."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEMO: Final = "demo"
+"""Value of ``hub_stats``, ``weights`` and ``truth`` that stands for the demo hub, made on first use in the home."""
+
+DEFAULT_HOME: Final = ".atlas"
+
+
+class SettingsError(ValueError):
+    """An ATLAS_* variable that cannot be used; the message names it and says what it takes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run can be told.
+
+    Attributes:
+        home: folder or object-store URL that holds all tables and the release (ATLAS_HOME).
+        hub_stats: a ``models.parquet``, a folder of ``<snapshot>/models.parquet``, ``hf://…``, ``hub`` or ``demo``.
+        weights: a folder ``<org>/<name>/<files>``, ``demo``, or empty for metadata only.
+        annotations: folder of CSVs with hand-made parents and aliases; empty for the project's own alone.
+        evaluations: folder of Parquet or CSV files model_id, leaderboard, benchmark, value; empty for none.
+        truth: Parquet or CSV of true edges to score charting against, ``demo``, or empty for hidden documented edges.
+        release_repo: Hub data set to publish to; empty for a dry run.
+        seed: seed of every random choice.
+        n_neurons: neurons (weight rows) sampled from each model.
+        n_neighbors: nearest models kept for each model; K of the paper's Algorithm 1.
+        large_region_models: a model type with at least so many models is charted in a partition of its own.
+        threads: threads that DuckDB may use; 0 for all cores.
+        memory_limit: memory that DuckDB may use, as ``4GB``; empty for its own default.
+    """
+
+    home: str
+    hub_stats: str = DEMO
+    weights: str = DEMO
+    annotations: str = ""
+    evaluations: str = ""
+    truth: str = DEMO
+    release_repo: str = ""
+    seed: int = 0
+    n_neurons: int = 100
+    n_neighbors: int = 5
+    large_region_models: int = 1000
+    threads: int = 0
+    memory_limit: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from ATLAS_* variables.
+
+        An own ATLAS_HUB_STATS switches the demo's weights and truth off, which do not belong to it.
+
+        Args:
+            environment: variables by name; the process's own when None.
+
+        Raises:
+            SettingsError: a value that cannot be used, or an ATLAS_* variable that does not exist.
+        """
+        variables = os.environ if environment is None else environment
+        given = {name[6:].lower(): value.strip() for name, value in variables.items() if name.startswith("ATLAS_")}
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(given) - set(fields)):
+            known = ", ".join(f"ATLAS_{name.upper()}" for name in fields)
+            raise SettingsError(f"ATLAS_{unknown[0].upper()} is no setting; there are {known}")
+        hub_stats = given.get("hub_stats") or DEMO
+        beside = DEMO if hub_stats == DEMO else ""
+        values: dict[str, str | int] = {"weights": beside, "truth": beside, **given, "hub_stats": hub_stats}
+        values["home"] = given.get("home") or DEFAULT_HOME
+        for name in [n for n, field in fields.items() if field.type == "int" and n in values]:
+            values[name] = _positive_integer(name, str(values[name]))
+        for name in ("home", "hub_stats", "weights", "annotations", "evaluations", "truth"):
+            if name in values:
+                values[name] = _absolute(str(values[name]))
+        return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the home is a folder of this machine."""
+        return "://" not in self.home
+
+    @property
+    def state_folder(self) -> Path:
+        """Local folder for what is no table: the orchestrator's state, the demo hub, downloads."""
+        return Path(self.home) if self.is_local else Path(DEFAULT_HOME).absolute()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of the orchestrator's state."""
+        return self.state_folder / "dagster"
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo hub lies, once it is made."""
+        return self.state_folder / "demo_hub"
+
+    def location(self, name: str) -> str:
+        """A setting's location with ``demo`` replaced by the place in the demo hub.
+
+        Args:
+            name: hub_stats, weights, truth, annotations or evaluations.
+        """
+        value = str(getattr(self, name))
+        places = {"hub_stats": "hub_stats", "weights": "models", "truth": "truth.parquet"}
+        return str(self.demo_folder / places[name]) if value == DEMO else value
+
+
+def _positive_integer(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise SettingsError(f"ATLAS_{name.upper()} takes a whole number of zero or more, not {value!r}")
+    return int(value)
+
+
+def _absolute(location: str) -> str:
+    """A location that keeps its meaning when the working folder changes."""
+    if location in ("", DEMO, "hub") or "://" in location:
+        return location
+    return str(Path(location).expanduser().absolute())

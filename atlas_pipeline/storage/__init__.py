@@ -1,0 +1,17 @@
+"""Where tables live: atomic Parquet by name and type, read through DuckDB."""
+
+from atlas_pipeline.storage.errors import ContractError, StorageError, TableNotMaterialized
+from atlas_pipeline.storage.queries import load_query, project_file, run_query
+from atlas_pipeline.storage.receipts import Receipt
+from atlas_pipeline.storage.table_store import TableStore
+
+__all__ = [
+    "ContractError",
+    "Receipt",
+    "StorageError",
+    "TableNotMaterialized",
+    "TableStore",
+    "load_query",
+    "project_file",
+    "run_query",
+]

@@ -1,0 +1,1 @@
+"""Trends stage: what the atlas says about the field, as tables and pictures."""

@@ -1,0 +1,10 @@
+-- Every kept documented edge of the latest snapshot whose child belongs to a charted partition is in the atlas, once.
+-- reads: components.parents, components.regions
+select p.child_id, p.parent_id
+from components.parents as p
+join components.regions as r on r.snapshot = p.snapshot and r.model_id = p.child_id
+left join edges.charted as e on e.child_id = p.child_id and e.parent_id = p.parent_id
+where p.is_kept
+    and p.snapshot = (select max(snapshot) from components.parents)
+    and r.region_partition = coalesce(getvariable('partition'), r.region_partition)
+    and (e.child_id is null or e.origin <> 'documented')
