@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import duckdb
 import pyarrow as pa
 
-from atlas_pipeline.quality.results import SAMPLE_ROWS, Check, CheckResult
-from atlas_pipeline.schema import TABLES, TableContract, contract_of
+from atlas_pipeline.quality.results import SAMPLE_ROWS, Check, CheckResult, as_text
+from atlas_pipeline.schema import TableContract, contract_of
 from atlas_pipeline.storage.table_store import duckdb_type, sql_literal
 
 NAME = "contract_is_kept"
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A complaint and the SQL condition on the rows that it is true of."""
+
+    complaint: str
+    condition: str
 
 
 def contract_check(table: str) -> Check:
@@ -22,33 +33,55 @@ def contract_check(table: str) -> Check:
     )
 
 
+def key_of(contract: TableContract) -> tuple[str, ...]:
+    """Columns that identify a row among all partitions: the contract's key, after the snapshot where there are some."""
+    return ("snapshot", *contract.key) if contract.partitioned_by == "snapshot" else contract.key
+
+
 def check_contract(connection: duckdb.DuckDBPyConnection, table: str) -> CheckResult:
-    """Check the rows that the connection's view of a table shows.
+    """Check the rows that the connection's view of a table shows, in one scan.
 
     Args:
-        connection: with the table as a view.
+        connection: with the table as a view; its variable ``partition`` may name the one partition that is shown.
         table: the table.
+
+    Returns:
+        the number of columns that are wrong, or else of failing rows, a row counted for each rule that it breaks;
+        the sample holds one sentence for each rule, with the key of the first such row.
     """
     contract, check = contract_of(table), contract_check(table)
-    described = connection.execute(f"describe {table}").fetchall()
-    found = {str(row[0]): str(row[1]) for row in described}
-    problems = _column_problems(contract, found)
-    n_failing = len(problems)
-    if not problems:
-        for problem, query in _row_queries(contract):
-            rows = connection.execute(query).fetchall()
-            if rows[0][0]:
-                n_failing += int(rows[0][0])
-                problems.append(f"{problem}: {rows[0][0]} rows")
-    return CheckResult(check, n_failing, tuple(problems[:SAMPLE_ROWS]))
+    problems = _column_problems(contract, connection)
+    if problems:
+        return CheckResult(check, len(problems), tuple(problems[:SAMPLE_ROWS]))
+    rules = list(_rules(contract))
+    key = _quoted(key_of(contract))
+    counts = ", ".join(f"count(*) filter (where {rule.condition})" for rule in rules)
+    # The key stands in a row because count(distinct) passes over a bare null.
+    n_repeated, *n_failing = connection.execute(
+        f"select count(*) - count(distinct row({key})), {counts} from {table}"
+    ).fetchall()[0]
+    if n_repeated:
+        example = _first(connection, f"select {key} from {table} group by all having count(*) > 1")
+        problems.append(f"key ({', '.join(key_of(contract))}) repeated: {n_repeated} rows, as {example}")
+    for rule, n_rows in zip(rules, n_failing, strict=True):
+        if n_rows:
+            example = _first(connection, f"select {key} from {table} where {rule.condition}")
+            problems.append(f"{rule.complaint}: {n_rows} rows, as {example}")
+    return CheckResult(check, n_repeated + sum(n_failing), tuple(problems[:SAMPLE_ROWS]))
 
 
-def _column_problems(contract: TableContract, found: dict[str, str]) -> list[str]:
-    with duckdb.connect() as connection:
-        wanted = {
-            c.name: str(connection.execute(f"select typeof(null::{duckdb_type(c.type)})").fetchall()[0][0])
-            for c in contract.columns
-        }
+def _first(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    return as_text(connection.sql(f"from ({query}) order by all limit 1").to_arrow_table().to_pylist()[0])
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _column_problems(contract: TableContract, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = {str(row[0]): str(row[1]) for row in connection.execute(f"describe {contract.name}").fetchall()}
+    types = ", ".join(f'null::{duckdb_type(c.type)} as "{c.name}"' for c in contract.columns)
+    wanted = {str(row[0]): str(row[1]) for row in connection.execute(f"describe select {types}").fetchall()}
     missing = [f"column {name} is missing" for name in wanted if name not in found]
     unknown = [f"column {name} is not in the contract" for name in found if name not in wanted]
     other = [
@@ -57,35 +90,28 @@ def _column_problems(contract: TableContract, found: dict[str, str]) -> list[str
     return missing + unknown + other
 
 
-def _row_queries(contract: TableContract) -> list[tuple[str, str]]:
-    """Pairs of a complaint and a query that counts the rows it is true of."""
-    key = [*contract.key]
+def _rules(contract: TableContract) -> Iterator[_Rule]:
     if contract.partitioned_by == "snapshot":
-        key = ["snapshot", *key]
-    columns = ", ".join(f'"{name}"' for name in key)
-    of = f"from {contract.name} where"
-    queries = [
-        (
-            f"key ({', '.join(key)}) repeated",
-            f"select count(*) - count(distinct ({columns})) from {contract.name}",
-        )
-    ]
+        yield _Rule("snapshot is not the partition's", "snapshot <> coalesce(getvariable('partition'), snapshot)")
     for column in contract.columns:
         name = f'"{column.name}"'
         if not column.nullable:
-            queries.append((f"{column.name} is null", f"select count(*) {of} {name} is null"))
+            yield _Rule(f"{column.name} is null", f"{name} is null")
         if column.values:
             values = ", ".join(sql_literal(value) for value in column.values)
-            queries.append((f"{column.name} outside its values", f"select count(*) {of} {name} not in ({values})"))
+            yield _Rule(f"{column.name} outside its values", f"{name} not in ({values})")
         if column.minimum is not None:
-            queries.append((f"{column.name} below {column.minimum}", f"select count(*) {of} {name} < {column.minimum}"))
+            yield _Rule(f"{column.name} below {column.minimum}", f"{name} < {column.minimum}")
         if column.maximum is not None:
-            queries.append((f"{column.name} above {column.maximum}", f"select count(*) {of} {name} > {column.maximum}"))
-        if column.type == pa.float64():
-            queries.append((f"{column.name} is not finite", f"select count(*) {of} not isfinite({name})"))
-    return queries
+            yield _Rule(f"{column.name} above {column.maximum}", f"{name} > {column.maximum}")
+        for path in _real_numbers(name, column.type):
+            yield _Rule(f"{path.replace(chr(34), '')} is not finite", f"not isfinite({path})")
 
 
-def tables_with_contract() -> tuple[str, ...]:
-    """All tables; each has the contract check."""
-    return tuple(TABLES)
+def _real_numbers(path: str, kind: pa.DataType) -> Iterator[str]:
+    """SQL paths of the floating-point values in a column, those in structs included."""
+    if kind == pa.float64():
+        yield path
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _real_numbers(f'{path}."{field.name}"', field.type)
