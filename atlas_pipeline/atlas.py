@@ -7,7 +7,9 @@ Does not belong here: what tables hold (stages), how they are stored (``storage`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 
 from atlas_pipeline.schema import Input, TableContract, contract_of
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import Receipt, TableNotMaterialized, TableStore
+from atlas_pipeline.storage import Receipt, StorageError, TableNotMaterialized, TableStore
 
 LOCATIONS = ("hub_stats", "weights", "annotations", "evaluations", "truth")
 
@@ -31,6 +33,7 @@ class Atlas:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._begun: dict[tuple[str, str | None], dict[str, str]] = {}
 
     @cached_property
     def store(self) -> TableStore:
@@ -55,6 +58,14 @@ class Atlas:
         contract = contract_of(table)
         return {given.table: self._partitions(given, partition) for given in contract.inputs}
 
+    def begin(self, table: str, partition: str | None) -> None:
+        """Note what a partition is about to be made from; ``write`` puts it on the receipt.
+
+        An input that changes while the partition is made is thus never claimed to have been read: the receipt names
+        the older one, and the partition is made again. ``connect`` does this; call it before reading anything else.
+        """
+        self._begun[table, partition] = self.provenance(table, partition)
+
     def connect(self, table: str, partition: str | None, *, also: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that sees exactly the inputs of a table's partition.
 
@@ -66,6 +77,7 @@ class Atlas:
         Raises:
             TableNotMaterialized: an input is missing.
         """
+        self.begin(table, partition)
         contract = contract_of(table)
         views = self.read_partitions(table, partition)
         views.update(dict.fromkeys(also))
@@ -77,35 +89,56 @@ class Atlas:
     def write(
         self, table: str, rows: pa.Table, partition: str | None = None, *, attachment: bytes | None = None
     ) -> Receipt:
-        """Write a partition, its receipt saying what it was made from."""
-        inputs = self.provenance(table, partition)
+        """Write a partition, its receipt saying what it was made from: what there was when it was begun, or is now."""
+        inputs = self._begun.pop((table, partition), None) or self.provenance(table, partition)
         return self.store.write(table, rows, partition=partition, inputs=inputs, attachment=attachment)
 
     def stored(
         self, table: str, partition: str | None
     ) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, str]] | None:
-        """Rows, arrays and metadata of a whole partition as it was written under the present contract; None without."""
+        """Rows, arrays and metadata of a partition as it was written under the present contract.
+
+        None where there is no such partition, or where it is damaged: it is then made anew from nothing.
+        """
         receipt = self.store.receipt(table, partition)
         if receipt is None or receipt.contract != contract_of(table).fingerprint:
             return None
-        return (self.store.read(table, partition), *self.store.read_attachment(table, partition))
+        try:
+            return (self.store.read(table, partition), *self.store.read_attachment(table, partition))
+        except StorageError:
+            return None
 
-    def provenance(self, table: str, partition: str | None) -> dict[str, str]:
-        """Digest of everything that a partition is made from: inputs' contents, settings, outside files."""
+    def provenance(
+        self, table: str, partition: str | None, *, stamps: MutableMapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Digest of everything that a partition is made from: inputs' contents, settings, outside files.
+
+        Args:
+            table: the table.
+            partition: its partition.
+            stamps: stamps by location that are known already; new ones are added.
+        """
         contract = contract_of(table)
-        digests = {name: self._setting(contract, name, partition) for name in contract.settings}
+        known: MutableMapping[str, str] = {} if stamps is None else stamps
+        digests = {name: self._setting(contract, name, partition, known) for name in contract.settings}
         for name, partitions in self.read_partitions(table, partition).items():
             for each in [None] if partitions is None else partitions:
                 receipt = self.store.receipt(name, each)
                 digests[f"{name}/{each or ''}"] = receipt.digest if receipt else "missing"
         return digests
 
-    def is_current(self, table: str, partition: str | None) -> bool:
-        """Whether a partition is there, under the present contract, and made from what is there now."""
+    def is_current(self, table: str, partition: str | None, *, stamps: MutableMapping[str, str] | None = None) -> bool:
+        """Whether a partition is there, under the present contract, and made from what is there now.
+
+        Args:
+            table: the table.
+            partition: its partition.
+            stamps: as for ``provenance``; one mapping for many partitions looks at a folder once, not once for each.
+        """
         receipt = self.store.receipt(table, partition)
         if receipt is None or receipt.contract != contract_of(table).fingerprint:
             return False
-        return receipt.inputs == self.provenance(table, partition)
+        return receipt.inputs == self.provenance(table, partition, stamps=stamps)
 
     def _partitions(self, given: Input, partition: str | None) -> list[str] | None:
         if contract_of(given.table).partitioned_by is None:
@@ -114,21 +147,28 @@ class Atlas:
             return [partition] if partition is not None else []
         there = self.store.partitions(given.table)
         if given.scope == "up_to":
-            return [p for p in there if partition is not None and p <= partition]
+            # The own one always: without it the table must not be made from the earlier ones alone.
+            return [] if partition is None else sorted({partition, *(p for p in there if p < partition)})
         return there[-1:] if given.scope == "latest" else there
 
-    def _setting(self, contract: TableContract, name: str, partition: str | None) -> str:
+    def _setting(
+        self, contract: TableContract, name: str, partition: str | None, stamps: MutableMapping[str, str]
+    ) -> str:
         if name not in LOCATIONS:
             return str(getattr(self.settings, name))
         location = self.settings.location(name)
         if name == "hub_stats" and contract.partitioned_by == "snapshot":
             own = Path(location) / str(partition) / "models.parquet"
             location = str(own) if own.is_file() else location
-        return stamp(location)
+        if location not in stamps:
+            stamps[location] = stamp(location)
+        return stamps[location]
 
 
 def stamp(location: str) -> str:
     """A text that changes when the files at a location do: names, sizes and times, not contents.
+
+    A file that vanishes meanwhile is left out.
 
     Args:
         location: a file, a folder, or something else, which is its own stamp.
@@ -139,6 +179,7 @@ def stamp(location: str) -> str:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for file in files:
-        status = file.stat()
-        digest.update(f"{file.relative_to(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            digest.update(os.fsencode(file.relative_to(path)) + b"\0%d\0%d\n" % (status.st_size, status.st_mtime_ns))
     return digest.hexdigest()[:32]

@@ -205,3 +205,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, text: str, as_json: bool) -> 
             sys.stdout.write(json.dumps(row, default=str) + "\n")
     else:
         sys.stdout.write(str(relation) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,13 @@ STAGES = (raw, components, features, distances, edges, attributes, trends, relea
 
 JOBS = (
     dg.define_asset_job(
+        "snapshots",
+        selection=dg.AssetSelection.groups("raw"),
+        description="Read hub-stats snapshots. A job of its own: a snapshot is cleaned with all earlier ones at hand.",
+    ),
+    dg.define_asset_job(
         "documented_atlas",
-        selection=dg.AssetSelection.groups("raw", "components", "attributes", "trends"),
+        selection=dg.AssetSelection.groups("components", "attributes", "trends"),
         description="One snapshot: cleaned models, documented parents, regions, impact, attributes, trends.",
     ),
     dg.define_asset_job(

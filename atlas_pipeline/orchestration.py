@@ -185,9 +185,14 @@ def execute_step(
 
 
 def _failure(event: dg.DagsterEvent) -> str:
-    """The innermost cause of a failed step, as one line that names the table."""
+    """The error that an asset raised, as one line that names the table."""
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    message = error.message.strip().splitlines()[0] if error is not None else "failed"
-    return f"{(event.node_name or '').replace('__', '.')}: {message}"
+    raised = error.cause if error is not None and error.cause is not None else error
+    message = "failed" if raised is None else raised.message.strip().splitlines()[0]
+    return f"{(event.node_name or '').replace('__', '.')}: {message.removeprefix(_class_of(message))}"
+
+
+def _class_of(message: str) -> str:
+    """The class with its module that stands before an error's sentence."""
+    name, colon, _ = message.partition(": ")
+    return name + colon if name.startswith("atlas_pipeline.") else ""

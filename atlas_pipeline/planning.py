@@ -99,11 +99,12 @@ def steps(atlas: Atlas, phase: Phase, *, force: bool = False, leave_out: Sequenc
         leave_out: tables that are not to be made now.
     """
     found = []
+    stamps: dict[str, str] = {}
     for partition in phase.partitions():
         stale: list[str] = []
         for table in (name for name in phase.tables if name not in leave_out):
             is_fed = any(given.table in stale for given in TABLES[table].inputs)
-            if force or is_fed or not atlas.is_current(table, partition):
+            if force or is_fed or not atlas.is_current(table, partition, stamps=stamps):
                 stale.append(table)
         if stale:
             found.append(Step(partition, tuple(stale)))

@@ -43,7 +43,7 @@ def print_summary(console: Console, atlas: Atlas) -> None:
         ("models", "models", f"({known['restored']} restored, {known['sampled']} sampled)"),
         ("documented", "documented edges", f"({known['dropped']} more dropped with a reason)"),
         ("charted", "charted edges", f"({known['ambiguous']} ambiguous)"),
-        ("regions_of_several", "regions of two models or more", f"({known['regions']} with single models)"),
+        ("regions_of_several", "documented regions of two models or more", f"({known['singles']} models stand alone)"),
         ("snapshots", "snapshots", ""),
     ]
     for key, name, more in rows:
@@ -51,7 +51,8 @@ def print_summary(console: Console, atlas: Atlas) -> None:
     table.add_row(*_checks(atlas))
     console.print(table)
     _print_scores(console, atlas)
-    console.print(f"Release: {atlas.store.files.url(FOLDER)}", soft_wrap=True, highlight=False)
+    if atlas.store.partitions("release.files"):
+        console.print(f"Release: {atlas.store.files.url(FOLDER)}", soft_wrap=True, highlight=False)
     console.print("Look further: atlas sql 'from atlas_edges limit 10', atlas ui (make ui)", highlight=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,19 @@ from typing import Final
 DEMO: Final = "demo"
 """Value of ``hub_stats``, ``weights`` and ``truth`` that stands for the demo hub, made on first use in the home."""
 
+HUB: Final = "hub"
+"""Value of ``hub_stats`` and ``weights`` that stands for the Hugging Face Hub."""
+
 DEFAULT_HOME: Final = ".atlas"
+
+LEAST: Final = {"seed": 0, "n_neurons": 1, "n_neighbors": 1, "large_region_models": 1, "threads": 0}
+"""The least value of each setting that is a whole number."""
+
+GREATEST: Final = 2**31 - 1
+"""The greatest: every library that takes one of them takes this."""
+
+_WORDS: Final = {"hub_stats": (DEMO, HUB), "weights": (DEMO, HUB), "truth": (DEMO,)}
+_MEMORY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})? ?([KMGT]i?B|%)", re.IGNORECASE)
 
 
 class SettingsError(ValueError):
@@ -57,7 +70,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from ATLAS_* variables.
 
-        An own ATLAS_HUB_STATS switches the demo's weights and truth off, which do not belong to it.
+        An own ATLAS_HUB_STATS switches the demo's weights and truth off, which do not belong to it. An empty value
+        means the default, but for ATLAS_WEIGHTS and ATLAS_TRUTH, where it means none.
 
         Args:
             environment: variables by name; the process's own when None.
@@ -66,20 +80,22 @@ class Settings:
             SettingsError: a value that cannot be used, or an ATLAS_* variable that does not exist.
         """
         variables = os.environ if environment is None else environment
-        given = {name[6:].lower(): value.strip() for name, value in variables.items() if name.startswith("ATLAS_")}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(given) - set(fields)):
-            known = ", ".join(f"ATLAS_{name.upper()}" for name in fields)
-            raise SettingsError(f"ATLAS_{unknown[0].upper()} is no setting; there are {known}")
-        hub_stats = given.get("hub_stats") or DEMO
+        names = {f"ATLAS_{field.name.upper()}": field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(name for name in variables if name.startswith("ATLAS_") and name not in names):
+            raise SettingsError(f"{unknown[0]} is no setting; there are {', '.join(names)}")
+        given = {field: variables[name].strip() for name, field in names.items() if name in variables}
+        given = {name: value for name, value in given.items() if value or name in ("weights", "truth")}
+        hub_stats = given.get("hub_stats", DEMO)
         beside = DEMO if hub_stats == DEMO else ""
         values: dict[str, str | int] = {"weights": beside, "truth": beside, **given, "hub_stats": hub_stats}
-        values["home"] = given.get("home") or DEFAULT_HOME
-        for name in [n for n, field in fields.items() if field.type == "int" and n in values]:
-            values[name] = _positive_integer(name, str(values[name]))
+        values["home"] = given.get("home", DEFAULT_HOME)
+        for name in [name for name in LEAST if name in given]:
+            values[name] = _whole_number(name, given[name])
         for name in ("home", "hub_stats", "weights", "annotations", "evaluations", "truth"):
             if name in values:
-                values[name] = _absolute(str(values[name]))
+                values[name] = _absolute(name, str(values[name]))
+        if (limit := given.get("memory_limit")) and not _MEMORY.fullmatch(limit):
+            raise SettingsError(f"ATLAS_MEMORY_LIMIT takes a size as 4GB or 50%, not {limit!r}")
         return cls(**values)  # type: ignore[arg-type]
 
     @property
@@ -110,17 +126,24 @@ class Settings:
         """
         value = str(getattr(self, name))
         places = {"hub_stats": "hub_stats", "weights": "models", "truth": "truth.parquet"}
-        return str(self.demo_folder / places[name]) if value == DEMO else value
+        return str(self.demo_folder / places[name]) if value == DEMO and name in places else value
 
 
-def _positive_integer(name: str, value: str) -> int:
-    if not value.isascii() or not value.isdigit():
-        raise SettingsError(f"ATLAS_{name.upper()} takes a whole number of zero or more, not {value!r}")
+def _whole_number(name: str, value: str) -> int:
+    is_number = value.isascii() and value.isdigit() and len(value) <= len(str(GREATEST))
+    if not is_number or not LEAST[name] <= int(value) <= GREATEST:
+        raise SettingsError(
+            f"ATLAS_{name.upper()} takes a whole number from {LEAST[name]} to {GREATEST}, not {value[:40]!r}"
+        )
     return int(value)
 
 
-def _absolute(location: str) -> str:
+def _absolute(name: str, location: str) -> str:
     """A location that keeps its meaning when the working folder changes."""
-    if location in ("", DEMO, "hub") or "://" in location:
+    location = location.removeprefix("file://")
+    if not location or location in _WORDS.get(name, ()) or "://" in location:
         return location
-    return str(Path(location).expanduser().absolute())
+    try:
+        return str(Path(location).expanduser().absolute())
+    except RuntimeError as error:
+        raise SettingsError(f"ATLAS_{name.upper()}={location}: {error}") from error

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from atlas_pipeline.storage import run_query
 from atlas_pipeline.storage.table_store import sql_literal
+
+_GIVEN: Final = pa.schema(
+    {"model_id": pa.string(), "leaderboard": pa.string(), "benchmark": pa.string(), "value": pa.float64()}
+)
 
 
 class EvaluationsError(Exception):
@@ -25,7 +32,7 @@ def evaluation_files(folder: str) -> list[Path]:
         return []
     if not Path(folder).is_dir():
         raise EvaluationsError(f"ATLAS_EVALUATIONS={folder}: no such folder")
-    return sorted(path for path in Path(folder).iterdir() if path.suffix in (".parquet", ".csv"))
+    return sorted(path for path in Path(folder).iterdir() if path.is_file() and path.suffix in (".parquet", ".csv"))
 
 
 def evaluations_digest(folder: str) -> str:
@@ -40,25 +47,32 @@ def evaluations(connection: duckdb.DuckDBPyConnection, snapshot: str, folder: st
         connection: with raw.hub_stats and components.models of the snapshot.
         snapshot: YYYY-MM-DD.
         folder: files with the columns model_id, leaderboard, benchmark, value; empty for none. Of several values of
-            one model on one benchmark of one leaderboard the greatest counts, models that are not listed are left out.
+            one model on one benchmark of one leaderboard the greatest counts, whichever file it stands in. Models that
+            are not listed and values that are no finite number are left out.
 
     Raises:
-        EvaluationsError: a file cannot be read or lacks a column.
+        EvaluationsError: a file cannot be read, lacks a column, or has values and not one number among them.
     """
-    parts = [run_query(connection, "attributes/model_index", snapshot=snapshot)]
-    for path in evaluation_files(folder):
-        reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
-        query = f"""
-            select getvariable('snapshot') as snapshot, models.model_id, benchmark, 'score' as metric,
-                max(value)::double as value, 'leaderboard' as source, leaderboard
-            from {reader}({sql_literal(str(path))}) as given
-            join components.models as models on models.model_id = given.model_id
-            where isfinite(value::double) and benchmark is not null and leaderboard is not null
-            group by models.model_id, benchmark, leaderboard
-        """
-        try:
-            parts.append(connection.sql(query).to_arrow_table())
-        except duckdb.Error as error:
-            raise EvaluationsError(f"{path}: {str(error).splitlines()[0]}") from error
-    columns = parts[0].column_names
-    return pa.concat_tables([part.select(columns) for part in parts], promote_options="permissive")
+    given = [_read(connection, path) for path in evaluation_files(folder)]
+    connection.register("given", pa.concat_tables([_GIVEN.empty_table(), *given]))
+    parts = [run_query(connection, f"attributes/{name}", snapshot=snapshot) for name in ("model_index", "leaderboards")]
+    return pa.concat_tables([part.select(parts[0].column_names) for part in parts], promote_options="permissive")
+
+
+def _read(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.Table:
+    """One file's rows, names as text and values as numbers, null where they are none."""
+    # DuckDB takes these characters for patterns, and name=value folders for columns.
+    exact = sql_literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+    options = "all_varchar = true, header = true, " if path.suffix == ".csv" else ""
+    reader = "read_csv" if path.suffix == ".csv" else "read_parquet"
+    try:
+        found = connection.sql(
+            f"""select model_id::varchar as model_id, leaderboard::varchar as leaderboard,
+                benchmark::varchar as benchmark, try_cast(value as double) as value, value is not null as is_given
+            from {reader}({exact}, {options}hive_partitioning = false)"""
+        ).to_arrow_table()
+    except duckdb.Error as error:
+        raise EvaluationsError(f"{path}: {str(error).splitlines()[0]}") from error
+    if pc.any(found["is_given"]).as_py() and found["value"].null_count == found.num_rows:
+        raise EvaluationsError(f"{path}: not one of its values is a number")
+    return found.select(_GIVEN.names).cast(_GIVEN)

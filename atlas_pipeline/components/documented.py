@@ -38,7 +38,8 @@ def documented_parents(connection: duckdb.DuckDBPyConnection, snapshot: str, han
     connection.register("annotated", hand_made.parents)
     connection.register("aliases", hand_made.aliases)
     run_query(connection, "components/declared_parents", snapshot=snapshot)
-    return mend_cycles(run_query(connection, "components/parents", snapshot=snapshot)).drop_columns(["strength"])
+    connection.register("mended", mend_cycles(run_query(connection, "components/parents", snapshot=snapshot)))
+    return run_query(connection, "components/reached_parents").drop_columns(["strength"])
 
 
 def mend_cycles(parents: pa.Table) -> pa.Table:

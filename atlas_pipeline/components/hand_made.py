@@ -20,6 +20,7 @@ MAX_BYTES: Final = 100 << 20
 
 PARENT_SCHEMA: Final = pa.schema({"child_id": pa.string(), "declared_parent": pa.string(), "relation": pa.string()})
 ALIAS_SCHEMA: Final = pa.schema({"alias": pa.string(), "model_id": pa.string()})
+_KNOWN = ("current_model", "base_model", "base_model_relation", "alias", "model_id")
 RELATIONS: Final = ("finetune", "adapter", "quantized", "merge")
 
 
@@ -83,7 +84,8 @@ def load_hand_made(folder: str) -> HandMade:
             parents += [edge for row in table.to_pylist() for edge in _edges(row)]
         elif {"alias", "model_id"} <= names:
             for row in table.to_pylist():
-                aliases.setdefault(row["alias"], row["model_id"])
+                if row["alias"] and row["model_id"]:
+                    aliases.setdefault(row["alias"], row["model_id"])
         else:
             notes.append(f"{path.name} was passed over: its columns {', '.join(sorted(names))} are not known")
     pairs = [{"alias": alias, "model_id": aliases[alias]} for alias in sorted(aliases)]
@@ -95,12 +97,12 @@ def load_hand_made(folder: str) -> HandMade:
 def _read(path: Path) -> pa.Table:
     if path.stat().st_size > MAX_BYTES:
         raise AnnotationError(f"{path} is larger than {MAX_BYTES >> 20} MB and was not read")
-    options = pacsv.ConvertOptions(strings_can_be_null=True)
+    # Names are text whatever they look like: "007" is no number.
+    options = pacsv.ConvertOptions(strings_can_be_null=True, column_types=dict.fromkeys(_KNOWN, pa.string()))
     try:
-        table = pacsv.read_csv(path, convert_options=options)
+        return pacsv.read_csv(path, convert_options=options)
     except (pa.ArrowInvalid, OSError) as error:
-        raise AnnotationError(f"{path} cannot be read as CSV: {error}") from error
-    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+        raise AnnotationError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
 
 
 def _edges(row: dict[str, str | None]) -> list[dict[str, str | None]]:

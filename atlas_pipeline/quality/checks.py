@@ -39,8 +39,7 @@ def views_for(atlas: Atlas, table: str, partition: str | None, further: list[str
     own = contract_of(table).partitioned_by
     views: dict[str, list[str] | None] = {table: [partition] if partition is not None else None}
     for name in further:
-        is_alike = own is not None and contract_of(name).partitioned_by == own
-        views[name] = [partition] if is_alike and partition in atlas.store.partitions(name) else None
+        views[name] = [partition] if partition is not None and contract_of(name).partitioned_by == own else None
     return views
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from atlas_pipeline.quality.results import SAMPLE_ROWS, Check, CheckResult, as_text
 from atlas_pipeline.schema import TableContract, contract_of
-from atlas_pipeline.storage.table_store import duckdb_type, sql_literal
+from atlas_pipeline.storage import sql_literal
+from atlas_pipeline.storage.table_store import duckdb_type
 
 NAME = "contract_is_kept"
 
@@ -60,18 +61,21 @@ def check_contract(connection: duckdb.DuckDBPyConnection, table: str) -> CheckRe
     n_repeated, *n_failing = connection.execute(
         f"select count(*) - count(distinct row({key})), {counts} from {table}"
     ).fetchall()[0]
+    struct = "{" + ", ".join(f"{sql_literal(name)}: {_quoted((name,))}" for name in key_of(contract)) + "}"
     if n_repeated:
-        example = _first(connection, f"select {key} from {table} group by all having count(*) > 1")
+        groups = f"(select {key} from {table} group by all having count(*) > 1)"
+        example = _first(connection, f"select min({struct}) from {groups}")
         problems.append(f"key ({', '.join(key_of(contract))}) repeated: {n_repeated} rows, as {example}")
     for rule, n_rows in zip(rules, n_failing, strict=True):
         if n_rows:
-            example = _first(connection, f"select {key} from {table} where {rule.condition}")
+            # As a filter of an aggregate, not as a where: there DuckDB trusts Parquet statistics, which leave NaN out.
+            example = _first(connection, f"select min({struct}) filter (where {rule.condition}) from {table}")
             problems.append(f"{rule.complaint}: {n_rows} rows, as {example}")
     return CheckResult(check, n_repeated + sum(n_failing), tuple(problems[:SAMPLE_ROWS]))
 
 
 def _first(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    return as_text(connection.sql(f"from ({query}) order by all limit 1").to_arrow_table().to_pylist()[0])
+    return as_text(connection.execute(query).fetchall()[0][0])
 
 
 def _quoted(names: tuple[str, ...]) -> str:

@@ -1,18 +1,19 @@
 """Plausibility of the released tables, as Great Expectations suites.
 
-DuckDB turns a table of any size into one row of figures; Great Expectations judges that row. The suites say what a
-reader of the data may expect, beyond what must hold.
+DuckDB turns a table of any size into one row of figures for each snapshot; Great Expectations judges those rows. The
+suites say what a reader of the data may expect, beyond what must hold.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
-from atlas_pipeline.quality.results import Check, CheckResult
+from atlas_pipeline.quality.results import SAMPLE_ROWS, Check, CheckResult, not_run
+from atlas_pipeline.schema import contract_of
 
 NAME: Final = "figures_are_plausible"
 
@@ -30,7 +31,7 @@ class Figure:
 
     name: str
     sql: str
-    minimum: float | None
+    minimum: float
     maximum: float | None = None
 
 
@@ -39,7 +40,6 @@ SUITES: Final[dict[str, tuple[Figure, ...]]] = {
         Figure("n_models", "count(*)", 1),
         Figure("share_with_bad_id", "avg((not regexp_full_match(model_id, '[^/\\s]+(/[^/\\s]+)?'))::int)", 0, 0),
         Figure("share_removed", "avg((presence = 'removed')::int)", 0, 0.5),
-        Figure("share_negative_downloads", "coalesce(avg((downloads_30d < 0)::int), 0)", 0, 0),
         Figure("first_year", "coalesce(min(year(created_at)), 2018)", 2015, 2100),
     ),
     "components.parents": (
@@ -71,11 +71,15 @@ def plausibility_checks() -> tuple[Check, ...]:
 
 
 def check_plausibility(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> list[CheckResult]:
-    """Judge the figures of tables with Great Expectations.
+    """Judge the figures of tables with Great Expectations, each snapshot by itself.
 
     Args:
         connection: with the tables as views.
         tables: tables that have a suite.
+
+    Returns:
+        one result for each table, in the order of the suites; a failing row is a figure of a snapshot. A figure that
+        is null, because there is nothing that it could be taken of, is plausible.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx  # noqa: PLC0415  seconds and 260 MB: paid only where tables are released
@@ -87,19 +91,50 @@ def check_plausibility(connection: duckdb.DuckDBPyConnection, tables: tuple[str,
     frames = context.data_sources.add_pandas("figures")
     results = []
     for check in (c for c in plausibility_checks() if c.table in tables):
-        figures = SUITES[check.table]
-        query = ", ".join(f"({figure.sql})::double as {figure.name}" for figure in figures)
-        row = connection.sql(f"select {query} from {check.table}").df()
+        try:
+            rows = connection.sql(_figures_query(check.table)).df()
+        except duckdb.Error as error:
+            results.append(not_run(check, " ".join(str(error).split())))
+            continue
         suite = gx.ExpectationSuite(
             name=check.table,
             expectations=[
-                ExpectColumnValuesToBeBetween(column=f.name, min_value=f.minimum, max_value=f.maximum) for f in figures
+                ExpectColumnValuesToBeBetween(column=f.name, min_value=f.minimum, max_value=f.maximum)
+                for f in SUITES[check.table]
             ],
         )
         asset = frames.add_dataframe_asset(check.table)
-        batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": row})
-        validated = batch.validate(suite)
-        failing = [str(f.name) for f, r in zip(figures, validated.results, strict=True) if not r.success]
-        sample = tuple(f"{name} = {row[name][0]:g}" for name in failing)
-        results.append(CheckResult(check, len(failing), sample))
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
+        validated = batch.validate(
+            suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["snapshot"]}
+        )
+        judged = {
+            r.expectation_config.kwargs["column"]: r for r in validated.results if r.expectation_config is not None
+        }
+        failing = [text for figure in SUITES[check.table] for text in _outside(figure, judged[figure.name])]
+        results.append(CheckResult(check, len(failing), tuple(failing[:SAMPLE_ROWS])))
     return results
+
+
+def _figures_query(table: str) -> str:
+    """One row of figures for each snapshot, or one for the table where it has none, or no rows."""
+    figures = ", ".join(f"({figure.sql})::double as {figure.name}" for figure in SUITES[table])
+    if contract_of(table).partitioned_by != "snapshot":
+        return f"select '' as snapshot, {figures} from {table}"
+    return (
+        f"select coalesce(snapshot, '') as snapshot, {figures} from {table} group by grouping sets ((), (snapshot)) "
+        "having grouping(snapshot) = 0 or count(*) = 0 order by all"
+    )
+
+
+def _outside(figure: Figure, judged: Any) -> list[str]:
+    """What Great Expectations found outside a figure's band, as sentences."""
+    if judged.success:
+        return []
+    band = f"at least {figure.minimum:g}" if figure.maximum is None else f"{figure.minimum:g} to {figure.maximum:g}"
+    if not judged.result:
+        return [f"{figure.name} could not be judged"]
+    return [
+        f"{row['snapshot']} {figure.name} = {row[figure.name]:g}, expected {band}".strip()
+        for row in judged.result["unexpected_index_list"]
+    ]

@@ -7,22 +7,28 @@ its type by the type that it is found with; what cannot be turned is null, and `
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
-from atlas_pipeline.raw.sources import SourceError
+from atlas_pipeline.raw.sources import SourceError, parquet_file
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT
-from atlas_pipeline.storage.table_store import duckdb_type, sql_literal
+from atlas_pipeline.storage.table_store import duckdb_type
 
-JSON_COLUMNS = ("gguf", "config", "cardData")
-MODEL_ID_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_.-]{1,199})?"
-"""Names as the Hub has them, older and longer ones included; ``..`` is refused apart."""
+JSON_COLUMNS: Final = ("gguf", "config", "cardData")
+MODEL_ID_PATTERN: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_.-]{1,199})?"
+"""Names as the Hub has them, older and longer ones included; ``..`` and ``/.`` are refused apart."""
 
 _ADDED = ("snapshot", "row_number", "source_revision", "is_rejected", "problem")
+_WHOLE = ("tinyint", "smallint", "integer", "bigint", "hugeint")
+_NUMBERS = (*_WHOLE, *(f"u{kind}" for kind in _WHOLE), "float", "double", "decimal", "varchar")
+_PLAIN = ("varchar", "boolean", "enum", "uuid")
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,22 @@ def read_hub_stats(path: Path, *, snapshot: str, source_revision: str) -> RawSna
     try:
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
-            described = connection.execute("describe from read_parquet(?)", [str(path)]).fetchall()
-            found = {str(row[0]): str(row[1]) for row in described}
+            given = connection.sql(f"from {parquet_file(path)}")
+            found = dict(zip(given.columns, given.types, strict=True))
             if "id" not in found:
                 raise SourceError(f"{path} has no column id, so it is no hub-stats file")
             query, notes = normalising_query(found, path)
             rows = connection.sql(query, params={"snapshot": snapshot, "revision": source_revision}).to_arrow_table()
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException):
-        raise
     except duckdb.Error as error:
         raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     return RawSnapshot(rows, notes)
 
 
-def normalising_query(found: dict[str, str], path: Path) -> tuple[str, tuple[str, ...]]:
+def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[str, tuple[str, ...]]:
     """The query that turns a file's columns into the contract's.
 
     Args:
-        found: DuckDB type by column name, as ``describe`` gives them.
+        found: DuckDB type by column name.
         path: the file.
 
     Returns:
@@ -77,38 +81,43 @@ def normalising_query(found: dict[str, str], path: Path) -> tuple[str, tuple[str
     """
     wanted = [column for column in contract_of("raw.hub_stats").columns if column.name not in _ADDED]
     notes = [
-        f"column {name} ({kind[:60]}) is not known and was ignored"
+        f"column {_shown(name)} ({_shown(str(kind))}) is not known and was ignored"
         for name, kind in found.items()
         if name not in {c.name for c in wanted}
     ]
-    selected, problems = [], []
+    made, problems = [], []
     for column in wanted:
-        kind = found.get(column.name)
+        # A column of nothing but nulls has the type "NULL": it says as much as a column that is not there.
+        kind = None if column.name not in found or found[column.name].id == "null" else found[column.name]
         expression = None if kind is None else _expression(column.name, column.type, kind)
         if kind is not None and expression is None:
-            notes.append(f"column {column.name} has the unreadable type {kind[:60]} and is null throughout")
-        selected.append(f'{expression or f"null::{duckdb_type(column.type)}"} as "{column.name}"')
-        if expression is not None and kind == "VARCHAR" and column.type != TEXT:
-            problems.append(f"""case when source."{column.name}" is not null and made."{column.name}" is null
-                then '{column.name} cannot be read' end""")
-    problems += [
-        f"case when not json_valid(made.\"{name}\") then '{name} is not JSON' end"
-        for name in JSON_COLUMNS
-        if name in found
-    ]
+            notes.append(f"column {column.name} has the unreadable type {_shown(str(kind))} and is null throughout")
+        made.append(f'{expression or f"null::{duckdb_type(column.type)}"} as "{column.name}"')
+        if kind is None or expression is None:
+            continue
+        if column.type != TEXT and kind.id not in ("struct", "list"):
+            problems.append(
+                f"""case when given."{column.name}" is not null and ({expression}) is null
+                    then '{column.name} cannot be read' end"""
+            )
+        elif column.name in JSON_COLUMNS:
+            problems.append(f"case when not json_valid({expression}) then '{column.name} is not JSON' end")
+    complaints = f"concat_ws('; ', {', '.join(problems)})" if problems else "''"
+    columns = ", ".join(f'"{column.name}"' for column in wanted if column.name in found)
     query = f"""
-        with source as (select row_number() over () as row_number, * from read_parquet({sql_literal(str(path))})),
-        made as (select row_number, {", ".join(selected)} from source),
+        with given as (select row_number() over () as row_number, {columns} from {parquet_file(path)}),
+        made as (select row_number, {", ".join(made)}, {complaints} as complaints from given),
+        firsts as (select id, min(row_number) as first_row from made where id is not null group by id),
         judged as (
             select made.*,
                 case
                     when made.id is null then 'id is missing'
-                    when not regexp_full_match(made.id, '{MODEL_ID_PATTERN}') or contains(made.id, '..')
-                        then 'id is no model id: ' || left(made.id, 100)
-                    when row_number() over (partition by made.id order by made.row_number) > 1 then 'id stands twice'
-                end as rejection,
-                {"concat_ws('; ', " + ", ".join(problems) + ")" if problems else "''"} as complaints
-            from made join source using (row_number)
+                    when not regexp_full_match(made.id, '{MODEL_ID_PATTERN}')
+                        or contains(made.id, '..') or ends_with(made.id, '/.')
+                        then 'id is no model id: ' || regexp_replace(left(made.id, 100), '[[:cntrl:]]', '?', 'g')
+                    when made.row_number > firsts.first_row then 'id stands twice'
+                end as rejection
+            from made left join firsts on firsts.id = made.id
         )
         select $snapshot as snapshot, $revision as source_revision, * exclude (rejection, complaints),
             rejection is not null as is_rejected,
@@ -118,7 +127,12 @@ def normalising_query(found: dict[str, str], path: Path) -> tuple[str, tuple[str
     return query, tuple(notes)
 
 
-def _expression(name: str, wanted: pa.DataType, kind: str) -> str | None:
+def _shown(text: str) -> str:
+    """A name or type of the source, short and printable, for a note."""
+    return re.sub(r"[^\x20-\x7e]", "?", text[:60])
+
+
+def _expression(name: str, wanted: pa.DataType, kind: DuckDBPyType) -> str | None:
     """SQL that turns a column of the DuckDB type ``kind`` into the wanted type; None where none is known."""
     column = f'"{name}"'
     if name == "safetensors":
@@ -128,48 +142,68 @@ def _expression(name: str, wanted: pa.DataType, kind: str) -> str | None:
     if wanted == INSTANT:
         return _instant(column, kind)
     if wanted in (INTEGER, REAL):
-        numeric = re.fullmatch(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|VARCHAR)", kind)
-        return f"try_cast({column} as {duckdb_type(wanted)})" if numeric else None
+        return f"try_cast({column} as {duckdb_type(wanted)})" if kind.id in _NUMBERS else None
     if wanted == FLAG:
-        return f"try_cast({column} as boolean)" if kind in ("BOOLEAN", "VARCHAR") else None
+        return f"try_cast({column} as boolean)" if kind.id in ("boolean", "varchar") else None
     if wanted == TEXT:
-        if kind in ("VARCHAR", "JSON", "BOOLEAN"):
+        if kind.id in _PLAIN:
             return f"{column}::varchar"
-        return f"to_json({column})::varchar" if kind.startswith(("STRUCT", "MAP")) else None
+        return f"to_json({column})::varchar" if kind.id in ("struct", "map") else None
     return _texts(column, kind)
 
 
-def _texts(column: str, kind: str) -> str | None:
-    if kind == "VARCHAR[]":
-        return column
-    if re.fullmatch(r"STRUCT\((.*\s)?rfilename VARCHAR(,.*)?\)\[\]", kind):
-        return f"list_transform({column}, lambda x: x.rfilename)"
-    if kind == "VARCHAR":
-        return f"try_cast(try_cast({column} as json) as varchar[])"
-    return None
+def _texts(column: str, kind: DuckDBPyType) -> str | None:
+    if kind.id == "varchar":
+        # A JSON list of texts, or of objects as the Hub's API gives a repository's files.
+        return f"""list_transform(try_cast(try_cast({column} as json) as json[]), lambda x:
+            case json_type(x) when 'OBJECT' then x ->> '$.rfilename' else x ->> '$' end)"""
+    if kind.id != "list":
+        return None
+    element = _parts(kind)["child"]
+    if element.id in ("varchar", "null"):
+        return f"{column}::varchar[]"
+    return f"list_transform({column}, lambda x: x.rfilename::varchar)" if "rfilename" in _fields(element) else None
 
 
-def _instant(column: str, kind: str) -> str | None:
-    if kind.startswith("TIMESTAMP WITH TIME ZONE"):
-        return column
-    if kind.startswith(("TIMESTAMP", "DATE")):
-        return f"{column}::timestamp::timestamptz"
-    return f"try_cast({column} as timestamptz)" if kind == "VARCHAR" else None
+def _instant(column: str, kind: DuckDBPyType) -> str | None:
+    if kind.id in ("varchar", "timestamp with time zone"):
+        instant = f"try_cast({column} as timestamptz)"
+    elif kind.id == "date" or kind.id.startswith("timestamp"):
+        instant = f"try_cast(try_cast({column} as timestamp) as timestamptz)"
+    else:
+        return None
+    # Parquet and DuckDB know infinity and far years, Python's dates know neither.
+    return f"""case when {instant} >= timestamptz '0001-01-01 00:00:00+00'
+        and {instant} < timestamptz '9999-12-31 00:00:00+00' then {instant} end"""
 
 
-def _safetensors(column: str, kind: str) -> str | None:
+def _safetensors(column: str, kind: DuckDBPyType) -> str | None:
     made = duckdb_type(contract_of("raw.hub_stats").arrow_schema.field("safetensors").type)
-    if kind == "VARCHAR" or (kind.startswith("STRUCT") and "parameters" in kind and "total" in kind):
-        text = f"try_cast({column} as json)" if kind == "VARCHAR" else f"to_json({column})"
-        counts = f"try_cast(json_extract({text}, '$.parameters') as map(varchar, bigint))"
-        return f"""case when {column} is not null then struct_pack(
-            parameters := map_from_entries(list_filter(map_entries({counts}), lambda x: x.value is not null)),
-            total := try_cast(json_extract({text}, '$.total') as bigint))::{made} end"""
-    return None
+    if kind.id != "varchar" and not {"parameters", "total"} & set(_fields(kind)):
+        return None
+    text = f"try_cast({column} as json)" if kind.id == "varchar" else f"to_json({column})"
+    counts = f"try_cast(json_extract({text}, '$.parameters') as map(varchar, bigint))"
+    total = f"try_cast(json_extract({text}, '$.total') as bigint)"
+    return f"""case when coalesce(cardinality({counts}), 0) > 0 or {total} is not null then struct_pack(
+        parameters := map_from_entries(list_filter(map_entries({counts}), lambda x: x.value is not null)),
+        total := {total})::{made} end"""
 
 
-def _base_models(column: str, kind: str) -> str | None:
+def _base_models(column: str, kind: DuckDBPyType) -> str | None:
     made = duckdb_type(contract_of("raw.hub_stats").arrow_schema.field("baseModels").type)
-    if kind.startswith("STRUCT") and "relation" in kind and "models" in kind:
-        return f"{column}::{made}"
-    return f"try_cast(try_cast({column} as json) as {made})" if kind == "VARCHAR" else None
+    if kind.id == "varchar":
+        return f"try_cast(try_cast({column} as json) as {made})"
+    models = _fields(kind).get("models")
+    if models is None or models.id != "list" or "id" not in _fields(_parts(models)["child"]):
+        return None
+    return f"try_cast({column} as {made})"
+
+
+def _fields(kind: DuckDBPyType) -> dict[str, DuckDBPyType]:
+    """Types of a struct's fields by name; none for another type."""
+    return _parts(kind) if kind.id == "struct" else {}
+
+
+def _parts(kind: DuckDBPyType) -> dict[str, DuckDBPyType]:
+    """Types that a nested type is made of, by name."""
+    return {name: part for name, part in kind.children if isinstance(part, DuckDBPyType)}

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date
 from pathlib import Path
 from typing import Final
 
 import duckdb
 from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HTTPError
 
 from atlas_pipeline.repositories.demo import ensure_demo_hub
 from atlas_pipeline.settings import DEMO, Settings
 from atlas_pipeline.storage.files import sha256_of
+from atlas_pipeline.storage.table_store import sql_literal
 
 LIVE_DATA_SET: Final = "hf://datasets/cfahlgren1/hub-stats/models.parquet"
 """What ``hub`` stands for: the data set that the paper and the Hub's own pages use."""
 
 FILE_NAME: Final = "models.parquet"
 
-_SNAPSHOT = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMES: Final = ("lastModified", "createdAt")
+_SNAPSHOT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ON_THE_HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+\.parquet)")
 
 
@@ -47,14 +50,20 @@ class SnapshotSource:
     revision: str = ""
 
     def fetch(self, cache: Path) -> Path:
-        """The local file; a source on the Hub is downloaded into ``cache`` once per revision."""
+        """The local file; a source on the Hub is downloaded into ``cache`` once per revision.
+
+        Raises:
+            SourceError: the Hub does not give the file.
+        """
         if self.path is not None:
             return self.path
-        return Path(
-            hf_hub_download(
+        try:
+            found = hf_hub_download(
                 self.repo_id, self.path_in_repo, repo_type="dataset", revision=self.revision, cache_dir=cache / "hub"
             )
-        )
+        except (HTTPError, OSError, ValueError) as error:
+            raise SourceError(f"{self.path_in_repo} of the data set {self.repo_id}: {_first_line(error)}") from error
+        return Path(found)
 
     def revision_of(self, path: Path) -> str:
         """What the rows are a revision of: the data set's commit, or the sha256 of the file."""
@@ -78,7 +87,7 @@ def find_snapshots(settings: Settings) -> list[SnapshotSource]:
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
-        return [_local(_date_of(path), path)]
+        return [_local(path)]
     raise SourceError(f"ATLAS_HUB_STATS={location}: no such file or folder")
 
 
@@ -94,47 +103,76 @@ def find_snapshot(settings: Settings, snapshot: str) -> SnapshotSource:
     return found[snapshot]
 
 
+def parquet_file(path: Path) -> str:
+    """A DuckDB table function that reads exactly this file, whatever characters its path holds.
+
+    DuckDB takes ``*``, ``?`` and ``[`` for patterns, and ``name=value`` folders for columns.
+    """
+    exact = re.sub(r"([*?\[])", r"[\1]", str(path))
+    return f"read_parquet({sql_literal(exact)}, hive_partitioning = false)"
+
+
 def _in_folder(folder: Path) -> list[SnapshotSource]:
-    named = sorted(path for path in folder.glob(f"*/{FILE_NAME}") if _SNAPSHOT.fullmatch(path.parent.name))
-    if named:
-        return [_local(path.parent.name, path) for path in named]
+    dated = sorted(path for path in folder.glob(f"*/{FILE_NAME}") if _SNAPSHOT.fullmatch(path.parent.name))
+    if dated:
+        return [SnapshotSource(_calendar_day(path.parent.name, str(path.parent)), path) for path in dated]
     if (single := folder / FILE_NAME).is_file():
-        return [_local(_date_of(single), single)]
+        return [_local(single)]
     raise SourceError(f"ATLAS_HUB_STATS={folder}: no {FILE_NAME} and no YYYY-MM-DD/{FILE_NAME} in it")
 
 
-def _local(snapshot: str, path: Path) -> SnapshotSource:
-    return SnapshotSource(snapshot, path)
+def _local(path: Path) -> SnapshotSource:
+    """A single file: its snapshot is the date that its folder is named after, or else that of the last change."""
+    is_dated = _SNAPSHOT.fullmatch(path.parent.name)
+    day = _calendar_day(path.parent.name, str(path.parent)) if is_dated else _last_change(path)
+    return SnapshotSource(day, path)
 
 
 def _on_the_hub(location: str) -> SnapshotSource:
     match = _ON_THE_HUB.fullmatch(location)
     if match is None:
         raise SourceError(f"ATLAS_HUB_STATS={location}: expected hf://datasets/ORG/NAME[@REVISION]/PATH.parquet")
-    info = HfApi().dataset_info(match["repo"], revision=match["revision"], timeout=30)
+    try:
+        info = HfApi().dataset_info(match["repo"], revision=match["revision"], timeout=30)
+    except (HTTPError, OSError, ValueError) as error:
+        raise SourceError(f"ATLAS_HUB_STATS={location}: {_first_line(error)}") from error
     if info.sha is None or info.last_modified is None:
         raise SourceError(f"ATLAS_HUB_STATS={location}: the Hub gives no revision of it")
-    day = info.last_modified.astimezone(UTC).date().isoformat()
+    folder = Path(match["path"]).parent.name
+    if _SNAPSHOT.fullmatch(folder):
+        day = _calendar_day(folder, location)
+    else:
+        day = info.last_modified.astimezone(UTC).date().isoformat()
     return SnapshotSource(day, None, match["repo"], match["path"], info.sha)
 
 
-def _date_of(path: Path) -> str:
-    """Date of a snapshot that no folder name tells: the last change of any model in it."""
-    if _SNAPSHOT.fullmatch(path.parent.name):
-        return path.parent.name
+def _calendar_day(text: str, place: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise SourceError(f"{place}: {text} is no day of the calendar") from error
+
+
+def _last_change(path: Path) -> str:
+    """Day of the last change (UTC) of any model in a file."""
     try:
         with duckdb.connect() as connection:
-            columns = {row[0] for row in connection.execute("describe from read_parquet(?)", [str(path)]).fetchall()}
-            times = [name for name in ("lastModified", "createdAt") if name in columns]
-            newest = [
-                connection.execute(
-                    f'select max(try_cast("{n}" as timestamp)) from read_parquet(?)', [str(path)]
-                ).fetchall()
-                for n in times
-            ]
+            connection.execute("set TimeZone = 'UTC'")
+            described = connection.execute(f"describe from {parquet_file(path)}").fetchall()
+            dated = [n for n, kind, *_ in described if str(kind).startswith(("TIMESTAMP", "DATE", "VARCHAR"))]
+            for name in [n for n in _TIMES if n in dated]:
+                # Infinity, and years that no calendar of Python has, are no dates.
+                query = f"""select strftime(max(change), '%Y-%m-%d')
+                    from (select try_cast(try_cast("{name}" as timestamptz) as timestamp) as change
+                        from {parquet_file(path)})
+                    where change < timestamp '9999-12-31'"""
+                row = connection.execute(query).fetchone()
+                if row is not None and row[0] is not None:
+                    return str(row[0])
     except duckdb.Error as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {error}") from error
-    found = [rows[0][0] for rows in newest if isinstance(rows[0][0], datetime)]
-    if not found:
-        raise SourceError(f"{path} has no dates: put it in a folder named after its date, YYYY-MM-DD/{FILE_NAME}")
-    return max(found).date().isoformat()
+        raise SourceError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
+    raise SourceError(f"{path} has no dates: put it in a folder named after its date, YYYY-MM-DD/{FILE_NAME}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Final
+from typing import IO, Final
 
 import pyarrow as pa
 
+from atlas_pipeline.quality.contracts import key_of
 from atlas_pipeline.release.card import write_card
+from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.release.warehouse import build_warehouse
-from atlas_pipeline.schema import RELEASED, TableContract, contract_of
+from atlas_pipeline.schema import RELEASED, Column, TableContract, contract_of
 from atlas_pipeline.schema.dictionary import data_dictionary
 from atlas_pipeline.settings import Settings
 from atlas_pipeline.storage import Receipt, TableNotMaterialized, TableStore
@@ -18,6 +21,7 @@ from atlas_pipeline.storage.table_store import WHOLE
 FOLDER: Final = "release"
 DATABASE: Final = "atlas.duckdb"
 DATAPACKAGE: Final = "datapackage.json"
+CHUNK: Final = 1 << 20
 
 
 def version_of(store: TableStore) -> str:
@@ -35,12 +39,18 @@ def version_of(store: TableStore) -> str:
 def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.Table:
     """Write the release folder and return the rows of ``release.files``.
 
-    Every file is put in place whole and ``datapackage.json`` last, so that a folder whose checksums agree is complete.
+    Every file is put in place whole, what belongs to no release is removed, and ``datapackage.json`` comes last, so
+    that a folder whose checksums agree is complete. The same tables give the same bytes but for the database, which
+    DuckDB never writes twice alike: it has no checksum.
 
     Args:
         store: where the tables lie, and the release folder beside them.
         settings: recorded in the datapackage, but for locations of this machine.
         checks: rows of ``release.checks``.
+
+    Raises:
+        ReleaseRefused: a table's file is not the one that its receipt describes.
+        TableNotMaterialized: there is no snapshot.
     """
     version = version_of(store)
     files = [_file(path, *_copy(store, path, receipt), receipt) for path, receipt in _released_files(store)]
@@ -48,33 +58,49 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     texts = {"README.md": card, "data_dictionary.md": data_dictionary(RELEASED)}
     for name, text in texts.items():
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
-    files.append(_file(DATABASE, *build_warehouse(store, f"{FOLDER}/{DATABASE}")))
+    size, _ = build_warehouse(store, f"{FOLDER}/{DATABASE}")
+    files.append(_file(DATABASE, size, None))
+    _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})
     described = json.dumps(_datapackage(files, settings, version), indent=1, sort_keys=True)
     files.append(_file(DATAPACKAGE, *store.files.write(f"{FOLDER}/{DATAPACKAGE}", described.encode())))
-    _remove_strays(store, {str(file["path"]) for file in files})
     return pa.Table.from_pylist(files, contract_of("release.files").arrow_schema)
 
 
 def _released_files(store: TableStore) -> list[tuple[str, Receipt]]:
-    """Path in the release and receipt of every partition that is there, with the arrays beside them."""
+    """Path in the release and receipt of every partition that is there; the arrays beside them stay at home."""
     found = []
     for table in RELEASED:
         for partition in store.partitions(table):
             receipt = store.receipt(table, None if partition == WHOLE else partition)
             if receipt is None:
-                raise TableNotMaterialized(table, partition)
+                raise _unlike(table, partition)
             found.append((store.file_name(table, receipt.partition), receipt))
     return found
 
 
 def _copy(store: TableStore, path: str, receipt: Receipt) -> tuple[int, str]:
-    content = store.files.read(path)
-    if content is None:
-        raise TableNotMaterialized(receipt.table, receipt.partition)
-    return store.files.write(f"{FOLDER}/{path}", content)
+    """Copy a table's file, unless it is another one than its receipt says; nothing is put in place then."""
+
+    def produce(stream: IO[bytes]) -> None:
+        digest = hashlib.sha256()
+        with store.files.filesystem.open(store.files.path(path)) as source:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                stream.write(chunk)
+        if digest.hexdigest() != receipt.sha256:
+            raise _unlike(receipt.table, receipt.partition)
+
+    return store.files.write_with(f"{FOLDER}/{path}", produce)
 
 
-def _file(path: str, size: int, digest: str, receipt: Receipt | None = None) -> dict[str, object]:
+def _unlike(table: str, partition: str | None) -> ReleaseRefused:
+    return ReleaseRefused(
+        f"nothing was released: {table}, partition {partition}, is not the file that was written last; materialise it "
+        "again"
+    )
+
+
+def _file(path: str, size: int, digest: str | None, receipt: Receipt | None = None) -> dict[str, object]:
     table, rows = (receipt.table, receipt.rows) if receipt else (None, None)
     return {"path": path, "table": table, "bytes": size, "sha256": digest, "rows": rows}
 
@@ -86,7 +112,7 @@ def _datapackage(files: list[dict[str, object]], settings: Settings, version: st
         own = [file for file in files if file["table"] == table]
         if own:
             resources.append(_resource(contract_of(table), own))
-    further = [{k: file[k] for k in ("path", "bytes", "sha256")} for file in files if file["table"] is None]
+    further = [_described(file) for file in files if file["table"] is None]
     used = {name: getattr(settings, name) for name in ("seed", "n_neurons", "n_neighbors", "large_region_models")}
     return {
         "name": "model-atlas",
@@ -98,25 +124,60 @@ def _datapackage(files: list[dict[str, object]], settings: Settings, version: st
     }
 
 
+def _described(file: dict[str, object]) -> dict[str, object]:
+    """What there is to say of a file, without what there is not: a checksum of the database, rows of a text."""
+    return {name: file[name] for name in ("path", "bytes", "sha256", "rows") if file[name] is not None}
+
+
 def _resource(contract: TableContract, files: list[dict[str, object]]) -> dict[str, object]:
-    fields = [
-        {"name": c.name, "type": str(c.type), "description": c.description, **({"unit": c.unit} if c.unit else {})}
-        for c in contract.columns
-    ]
     return {
         "name": contract.name,
         "description": contract.description,
         "format": "parquet",
         "path": [file["path"] for file in files],
         "rows": sum(int(str(file["rows"])) for file in files),
-        "files": [{k: file[k] for k in ("path", "bytes", "sha256", "rows")} for file in files],
-        "schema": {"fields": fields, "primaryKey": list(contract.key)},
+        "files": [_described(file) for file in files],
+        "schema": {"fields": [_field(column) for column in contract.columns], "primaryKey": list(key_of(contract))},
     }
 
 
+def _field(column: Column) -> dict[str, object]:
+    """A column as a field of Table Schema; its Arrow type beside the coarser one that the standard knows."""
+    limits = {
+        "required": None if column.nullable else True,
+        "enum": list(column.values) if column.values else None,
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+    }
+    field: dict[str, object] = {
+        "name": column.name,
+        "type": _field_type(column.type),
+        "arrowType": str(column.type),
+        "description": column.description,
+    }
+    if column.unit:
+        field["unit"] = column.unit
+    if constraints := {name: value for name, value in limits.items() if value is not None}:
+        field["constraints"] = constraints
+    return field
+
+
+def _field_type(kind: pa.DataType) -> str:
+    """Type of a Table Schema field (Frictionless Data, Table Schema 1, Types and Formats)."""
+    if pa.types.is_timestamp(kind):
+        return "datetime"
+    if pa.types.is_list(kind):
+        return "array"
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return "object"
+    return {pa.string(): "string", pa.int64(): "integer", pa.float64(): "number", pa.bool_(): "boolean"}[kind]
+
+
 def _remove_strays(store: TableStore, wanted: set[str]) -> None:
-    for table in RELEASED:
-        folder = f"{FOLDER}/tables/{table.replace('.', '/')}"
-        for name in store.files.list(folder, ".parquet"):
-            if f"tables/{table.replace('.', '/')}/{name}.parquet" not in wanted:
-                store.files.delete(f"{folder}/{name}.parquet")
+    """Remove every file of the folder that is not of this release: the folder is generated as a whole."""
+    root = store.files.path(FOLDER)
+    store.files.filesystem.invalidate_cache()
+    for path in store.files.filesystem.find(root):
+        name = path.removeprefix(root).lstrip("/")
+        if name not in wanted:
+            store.files.delete(f"{FOLDER}/{name}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
+from atlas_pipeline.quality.contracts import key_of
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.storage import TableStore
 
@@ -15,7 +16,7 @@ def facts(store: TableStore) -> dict[str, object]:
     """Figures of the latest snapshot that the card and the terminal show.
 
     Returns:
-        snapshot, models, restored, documented and charted edges, regions, sampled models, and relations by origin.
+        counts by name, among them models, documented and charted edges, regions and sampled models.
     """
     tables = ("components.models", "components.regions", "components.parents", "edges.charted", "features.models")
     with store.connect(dict.fromkeys(tables), optional=tables) as connection:
@@ -31,12 +32,12 @@ def facts(store: TableStore) -> dict[str, object]:
             "snapshots": one("select count(distinct snapshot) from components.models"),
             "models": one(f"select count(*) from components.models {of_latest}"),
             "restored": one(f"select count(*) from components.models {of_latest} and presence = 'removed'"),
-            "regions": one(f"select count(distinct region_id) from components.regions {of_latest}"),
+            "singles": one(f"select count(*) from components.regions {of_latest} and region_size = 1"),
             "regions_of_several": one(
                 f"select count(distinct region_id) from components.regions {of_latest} and region_size > 1"
             ),
             "dropped": one(f"select count(*) from components.parents {of_latest} and not is_kept"),
-            "documented": one("select count(*) from edges.charted where origin = 'documented'"),
+            "documented": one(f"select count(*) from components.parents {of_latest} and is_kept"),
             "charted": one("select count(*) from edges.charted where origin = 'charted'"),
             "ambiguous": one("select count(*) from edges.charted where is_ambiguous"),
             "sampled": one("select count(*) from features.models where status = 'ok'"),
@@ -108,7 +109,7 @@ def _tables(store: TableStore) -> str:
         receipts = [store.receipt(table, p) for p in store.partitions(table)]
         n_rows = sum(receipt.rows for receipt in receipts if receipt)
         contract = contract_of(table)
-        rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in contract.key), n_rows))
+        rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in key_of(contract)), n_rows))
     intro = "Columns, types and units stand in `data_dictionary.md`, checksums in `datapackage.json`."
     return f"## Tables\n\n{_table(('table', 'one row per', 'key', 'rows'), rows)}\n\n{intro}"
 
@@ -119,6 +120,7 @@ def _known_gaps() -> str:
         "- A model without a parent in these tables is not thereby a source: most models document none.\n"
         "- Confidence of charted edges is a margin between candidates, not yet a calibrated probability.\n"
         "- Parents of undocumented merges are not charted; such a model gets its nearest earlier relative.\n"
+        "- The sampled neurons and distance matrices that the tables' descriptions speak of are not released.\n"
         "- Downloads are those of 30 days before a snapshot; do not add them across snapshots.\n"
         "- A value in `attributes.imputed` is a vote of sibling models. It never replaces a reported value.\n"
         "- Removed models are known only if an earlier snapshot had them or a child still names them."
@@ -131,7 +133,7 @@ def _checks(checks: pa.Table) -> str:
     text = f"## Checks\n\n{len(records) - len(failed)} of {len(records)} checks passed before this release was made."
     if failed:
         rows = [(f"`{r['table']}`", r["check"], r["n_failing"]) for r in failed]
-        text += " These are warnings:\n\n" + _table(("table", "check", "rows"), rows)
+        text += " These are warnings:\n\n" + _table(("table", "check", "failing"), rows)
     return text
 
 
@@ -148,4 +150,9 @@ def _use(where: str) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows])
+
+
+def _cell(value: object) -> str:
+    """A value as one cell: what would end the cell, the row or the text becomes a character reference."""
+    return "".join(f"&#{ord(c)};" if c in "|<>\r\n\u2028\u2029" else c for c in str(value))

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from atlas_pipeline.quality.expectations import SUITES, check_plausibility
 from atlas_pipeline.quality.invariants import checks_of, run_check
-from atlas_pipeline.quality.results import CheckResult
+from atlas_pipeline.quality.partitions import check_partitions, damaged_files
+from atlas_pipeline.quality.results import CheckResult, not_run
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.storage import TableStore
 
@@ -18,22 +19,31 @@ class ReleaseRefused(Exception):
 
 
 def check_tables(store: TableStore, *, progress: Callable[[str], None] = lambda _: None) -> list[CheckResult]:
-    """Run all checks of the tables that would be released, all partitions at once.
+    """Run all checks of the tables of a release, all partitions at once.
+
+    A table that is not there fails. Checks of a table whose files are damaged are not run, and fail for that.
 
     Args:
         store: where the tables lie.
         progress: told the name of each table before it is checked.
     """
-    there = tuple(table for table in RELEASED if store.partitions(table))
+    damaged = {table: problems for table in RELEASED if (problems := damaged_files(store, table))}
+    views: dict[str, list[str] | None] = {table: [] if table in damaged else None for table in RELEASED}
     results = []
-    with store.connect(
-        dict.fromkeys(("raw.hub_stats", *RELEASED)), optional=("raw.hub_stats", *RELEASED)
-    ) as connection:
+    with store.connect(views, optional=RELEASED) as connection:
         connection.execute("set variable partition = null")
-        for table in there:
+        for table in RELEASED:
             progress(table)
-            results += [run_check(connection, check) for check in checks_of(table)]
-        results += check_plausibility(connection, tuple(table for table in there if table in SUITES))
+            results.append(check_partitions(store, table, damaged.get(table, [])))
+            for check in checks_of(table):
+                unread = sorted({table, *check.reads} & damaged.keys())
+                results.append(
+                    not_run(check, f"files of {', '.join(unread)} are damaged")
+                    if unread
+                    else run_check(connection, check)
+                )
+        progress("plausibility")
+        results += check_plausibility(connection, tuple(table for table in SUITES if table not in damaged))
     return results
 
 

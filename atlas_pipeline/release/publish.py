@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 import pyarrow as pa
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from atlas_pipeline.release.bundle import FOLDER
+from atlas_pipeline.release.bundle import CHUNK, DATAPACKAGE, FOLDER
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.storage import TableStore
 
+DATASET: Final = "dataset"
+
 
 class PublishError(Exception):
-    """An upload that failed; the message says at which step, and never holds a token."""
+    """A release that was not published; the message says at which step, and never holds a token."""
 
 
 def publish(store: TableStore, files: pa.Table, *, version: str, repo_id: str) -> pa.Table:
     """Upload the release folder if a repository is named, and return the row of ``release.published``.
+
+    A version is published once. Doing it again with the same files changes nothing; with others it is refused before
+    anything is uploaded, because readers hold on to the tag.
 
     Args:
         store: where the release folder lies.
@@ -28,7 +37,7 @@ def publish(store: TableStore, files: pa.Table, *, version: str, repo_id: str) -
         repo_id: Hub data set; empty for a dry run.
 
     Raises:
-        PublishError: the Hub refused.
+        PublishError: the folder is not what ``files`` says, the version is taken, or the Hub refused or did not answer.
     """
     revision = _upload(store, files, version, repo_id) if repo_id else None
     sizes = files["bytes"].to_pylist()
@@ -44,25 +53,86 @@ def publish(store: TableStore, files: pa.Table, *, version: str, repo_id: str) -
 
 
 def _upload(store: TableStore, files: pa.Table, version: str, repo_id: str) -> str:
-    api = HfApi()
-    try:
-        api.create_repo(repo_id, repo_type="dataset", exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            for path in files["path"].to_pylist():
-                target = Path(folder) / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(store.files.read(f"{FOLDER}/{path}") or b"")
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                repo_type="dataset",
-                folder_path=folder,
-                commit_message=f"Atlas {version}",
-                delete_patterns="tables/**",
-            )
-        api.create_tag(repo_id, tag=f"v{version}", revision=commit.oid, repo_type="dataset", exist_ok=True)
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        raise PublishError(
-            f"publishing to {repo_id} failed: the Hub answered {status} ({type(error).__name__})"
-        ) from None
+    api, tag = HfApi(), f"v{version}"
+    with tempfile.TemporaryDirectory() as folder:
+        for file in files.to_pylist():
+            _fetch(store, file, Path(folder))
+        with _step(repo_id, "creating the data set"):
+            api.create_repo(repo_id, repo_type=DATASET, exist_ok=True)
+        with _step(repo_id, "reading its tags"):
+            tagged = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id, repo_type=DATASET).tags}
+        if tag in tagged:
+            _require_same(api, Path(folder), repo_id, tag)
+            return tagged[tag]
+        with _step(repo_id, "uploading the files"):
+            # Not upload_folder: it may make several commits, and a reader would see half a release between them.
+            operations = _operations(api, files["path"].to_pylist(), Path(folder), repo_id)
+            commit = api.create_commit(repo_id, operations, commit_message=f"Atlas {version}", repo_type=DATASET)
+        with _step(repo_id, f"setting the tag {tag}"):
+            api.create_tag(repo_id, tag=tag, revision=commit.oid, repo_type=DATASET)
     return str(commit.oid)
+
+
+def _operations(
+    api: HfApi, paths: list[str], folder: Path, repo_id: str
+) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """What makes the data set's tables those of the folder; files beside them that are not ours stay."""
+    there = api.list_repo_files(repo_id, repo_type=DATASET)
+    gone = sorted(path for path in set(there) - set(paths) if path.startswith("tables/"))
+    return [
+        *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths),
+        *(CommitOperationDelete(path_in_repo=path, is_folder=False) for path in gone),
+    ]
+
+
+def _fetch(store: TableStore, file: dict[str, object], folder: Path) -> None:
+    """Copy a file of the release to a local folder, as it was when it was bundled, or fail."""
+    path = str(file["path"])
+    if not PurePosixPath(path).parts or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise PublishError(f"{path!r} is no path within a release; nothing was uploaded")
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with store.files.filesystem.open(store.files.path(f"{FOLDER}/{path}")) as source, target.open("wb") as stream:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                stream.write(chunk)
+    except FileNotFoundError:
+        raise PublishError(f"{path} is missing from the release folder; nothing was uploaded") from None
+    is_same = target.stat().st_size == file["bytes"] and file["sha256"] in (None, digest.hexdigest())
+    if not is_same:
+        raise PublishError(f"{path} in the release folder is not the file that was bundled; nothing was uploaded")
+
+
+def _require_same(api: HfApi, folder: Path, repo_id: str, tag: str) -> None:
+    """Refuse to give a published version other content; the datapackage stands for all files by their checksums."""
+    with _step(repo_id, f"reading what {tag} holds"):
+        published = api.hf_hub_download(
+            repo_id, DATAPACKAGE, repo_type=DATASET, revision=tag, local_dir=folder / "published"
+        )
+    if Path(published).read_bytes() != (folder / DATAPACKAGE).read_bytes():
+        raise PublishError(
+            f"{repo_id} already has a release {tag} with other content; nothing was uploaded (delete the tag there to "
+            "publish it anew)"
+        )
+
+
+@contextmanager
+def _step(repo_id: str, doing: str) -> Iterator[None]:
+    """Turn whatever the client raises into one sentence. It lets errors of several libraries through."""
+    try:
+        yield
+    except Exception as error:
+        raise PublishError(f"publishing to {repo_id} failed while {doing}: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, without the token, which a server may have written back into its answer."""
+    kind = type(error).__name__
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return f"the Hub answered {error.response.status_code} ({kind})"
+    text = " ".join(str(error).split())[:300]
+    if token := get_token():
+        text = text.replace(token, "***")
+    return f"{kind}: {text}"

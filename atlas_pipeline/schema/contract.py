@@ -81,6 +81,7 @@ class TableContract:
         inputs: the tables that it is made from.
         settings: names of the settings whose value changes the table.
         version: raised when the same input gives another table.
+        order_by: the columns that a stored partition is sorted by; the key when empty.
     """
 
     name: str
@@ -111,9 +112,13 @@ class TableContract:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of what a stored partition must look like; it changes when columns, types, key or version do."""
+        """A digest of what a stored partition must look like; it changes when columns, order, key or version do."""
         text = "\n".join(
-            [self.name, self.version, *self.key, *(f"{c.name} {c.type} {c.nullable}" for c in self.columns)]
+            [
+                f"{self.name} {self.version} by {self.partitioned_by}",
+                f"key {', '.join(self.key)}; order {', '.join(self.order_by or self.key)}",
+                *(f"{c.name} {c.type} {c.nullable}" for c in self.columns),
+            ]
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -3,7 +3,7 @@
 from atlas_pipeline.storage.errors import ContractError, StorageError, TableNotMaterialized
 from atlas_pipeline.storage.queries import load_query, project_file, run_query
 from atlas_pipeline.storage.receipts import Receipt
-from atlas_pipeline.storage.table_store import TableStore
+from atlas_pipeline.storage.table_store import TableStore, parquet_scan, sql_literal
 
 __all__ = [
     "ContractError",
@@ -12,6 +12,8 @@ __all__ = [
     "TableNotMaterialized",
     "TableStore",
     "load_query",
+    "parquet_scan",
     "project_file",
     "run_query",
+    "sql_literal",
 ]

@@ -11,8 +11,8 @@ from safetensors.numpy import load, save
 
 def pack(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """Arrays and text metadata as the bytes of a safetensors file; the same input gives the same bytes."""
-    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    content = save(contiguous, dict(metadata))
+    contiguous = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    content = save(contiguous, dict(metadata) or None)
     header, data = _split(content)
     ordered = {
         "__metadata__": dict(sorted(metadata.items())),

@@ -6,25 +6,30 @@ Belongs here: paths, atomicity, contracts on write, DuckDB views. Does not belon
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import IO
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from atlas_pipeline.schema import TABLES, TableContract, contract_of
+from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT
 from atlas_pipeline.storage.attachments import unpack
-from atlas_pipeline.storage.errors import ContractError, StorageError, TableNotMaterialized
+from atlas_pipeline.storage.conformity import write_parquet
+from atlas_pipeline.storage.errors import StorageError, TableNotMaterialized
 from atlas_pipeline.storage.files import FileStore
 from atlas_pipeline.storage.receipts import Receipt
 
-ROW_GROUP_ROWS = 100_000
 WHOLE = "data"
 """File name of a table that is not partitioned."""
 
+_LITERALLY = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 _PARTITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+_DUCKDB_TYPES = {TEXT: "varchar", INTEGER: "bigint", REAL: "double", FLAG: "boolean", INSTANT: "timestamptz"}
 
 
 class TableStore:
@@ -44,23 +49,34 @@ class TableStore:
         contract = contract_of(table)
         if (contract.partitioned_by is None) != (partition is None):
             raise StorageError(f"{table} is partitioned by {contract.partitioned_by}, not addressed by {partition!r}")
-        if partition is not None and not _PARTITION.fullmatch(partition):
+        if partition is not None and not _is_partition(partition):
             raise StorageError(f"{partition!r} is no name of a partition of {table}")
         return f"tables/{contract.stage}/{contract.table}/{partition or WHOLE}.parquet"
 
     def partitions(self, table: str) -> list[str]:
-        """Partitions that are there, sorted; ``['data']`` stands for a table that is not partitioned."""
+        """Partitions that are there, sorted; ``['data']`` stands for a table that is not partitioned.
+
+        Files whose name cannot be a partition's are passed over: copies that a file manager or a sync made.
+        """
         contract = contract_of(table)
-        return self.files.list(f"tables/{contract.stage}/{contract.table}", ".parquet")
+        names = self.files.list(f"tables/{contract.stage}/{contract.table}", ".parquet")
+        is_one = _is_partition if contract.partitioned_by else WHOLE.__eq__
+        return [name for name in names if is_one(name)]
 
     def receipt(self, table: str, partition: str | None = None) -> Receipt | None:
-        """The receipt of a partition that is there and whole; None otherwise."""
+        """The receipt of a partition that is there and whole; None otherwise.
+
+        Whole means: the receipt is this partition's own, and the files have the sizes that it says.
+        """
         name = self.file_name(table, partition)
         text = self.files.read(_beside(name, ".json"))
         receipt = Receipt.from_json(text.decode(errors="replace")) if text is not None else None
-        if receipt is None or not self.files.exists(name):
+        if receipt is None or (receipt.table, receipt.partition) != (table, partition):
             return None
-        return receipt if self.files.filesystem.size(self.files.path(name)) == receipt.bytes else None
+        sizes = [(name, receipt.bytes)]
+        if receipt.attachment_bytes is not None:
+            sizes.append((_beside(name, ".safetensors"), receipt.attachment_bytes))
+        return receipt if all(self.files.size(path) == size for path, size in sizes) else None
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -73,7 +89,10 @@ class TableStore:
         inputs: Mapping[str, str] | None = None,
         attachment: bytes | None = None,
     ) -> Receipt:
-        """Write a partition whole: temporary file, fsync, rename, receipt last.
+        """Write a partition whole: temporary files, fsync, rename, receipt last.
+
+        While the files are renamed there is no receipt, so that a kill leaves the old partition, or the new one, or
+        one without a receipt, which counts as not made.
 
         Args:
             table: the table's name.
@@ -85,28 +104,39 @@ class TableStore:
 
         Raises:
             ContractError: a column is missing, unknown, of a type that does not cast safely, or null where it must
-                not be. Nothing is written then.
+                not be. Nothing is changed then.
         """
         contract, name = contract_of(table), self.file_name(table, partition)
-        if isinstance(data, pa.Table):
-            columns = [(column, "ascending") for column in contract.order_by or contract.key]
-            _require_columns(contract, data.schema)
-            data = data.sort_by(columns).to_reader()
+        receipt_name, beside_name = _beside(name, ".json"), _beside(name, ".safetensors")
         rows = 0
 
-        def produce(stream: object) -> None:
+        def produce(stream: IO[bytes]) -> None:
             nonlocal rows
-            _require_columns(contract, data.schema)
-            with pq.ParquetWriter(stream, contract.arrow_schema, compression="zstd") as writer:
-                for batch in _in_row_groups(data):
-                    writer.write_table(_conform(contract, batch), row_group_size=ROW_GROUP_ROWS)
-                    rows += batch.num_rows
+            rows = write_parquet(contract, data, stream)
 
-        self.files.delete(_beside(name, ".json"))
-        beside = self.files.write(_beside(name, ".safetensors"), attachment)[1] if attachment is not None else None
-        size, digest = self.files.write_with(name, produce)
-        receipt = Receipt(table, partition, rows, size, digest, contract.fingerprint, dict(inputs or {}), beside)
-        self.files.write(_beside(name, ".json"), receipt.to_json().encode())
+        with ExitStack() as stack:
+            file = stack.enter_context(self.files.staged(name, produce))
+            beside = None
+            if attachment is not None:
+                beside = stack.enter_context(self.files.staged(beside_name, lambda stream: stream.write(attachment)))
+            self.files.delete(receipt_name)
+            if beside is None:
+                self.files.delete(beside_name)
+            else:
+                beside.put()
+            file.put()
+        receipt = Receipt(
+            table,
+            partition,
+            rows,
+            file.size,
+            file.sha256,
+            contract.fingerprint,
+            dict(inputs or {}),
+            attachment_sha256=beside.sha256 if beside else None,
+            attachment_bytes=beside.size if beside else None,
+        )
+        self.files.write(receipt_name, receipt.to_json().encode())
         return receipt
 
     def delete(self, table: str, partition: str | None = None) -> None:
@@ -122,19 +152,31 @@ class TableStore:
 
         Raises:
             TableNotMaterialized: it is not there; the message names the asset to materialise.
+            StorageError: what lies there cannot be read, or was written under another contract.
         """
+        schema = contract_of(table).arrow_schema
+        if partition is not None:
+            self.file_name(table, partition)
         with self.connect({table: None if partition is None else [partition]}) as connection:
-            return connection.sql(f"select * from {table}").to_arrow_table().cast(contract_of(table).arrow_schema)
+            try:
+                rows = connection.sql(f"select * from {table}").to_arrow_table()
+                return rows.select(schema.names).cast(schema)
+            except (duckdb.Error, pa.ArrowException, KeyError, ValueError) as error:
+                raise _unreadable(table, error) from error
 
     def read_attachment(self, table: str, partition: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Arrays and metadata of the safetensors file beside a partition, as ``attachments.pack`` took them.
 
         Raises:
-            TableNotMaterialized: it is not there.
+            TableNotMaterialized: it is not there, or the partition is not whole.
+            StorageError: its content is not what was written.
         """
+        receipt = self.receipt(table, partition)
         content = self.files.read(_beside(self.file_name(table, partition), ".safetensors"))
-        if content is None:
+        if receipt is None or receipt.attachment_sha256 is None or content is None:
             raise TableNotMaterialized(table, partition)
+        if hashlib.sha256(content).hexdigest() != receipt.attachment_sha256:
+            raise _unreadable(table, f"the arrays beside partition {partition} are not those that were written")
         return unpack(content)
 
     def connect(
@@ -155,9 +197,11 @@ class TableStore:
 
         Raises:
             TableNotMaterialized: a table or partition is not there and not optional.
+            StorageError: a file that is there cannot be read.
         """
         if tables is None:
             tables = {table: None for table in TABLES if self.partitions(table)}
+        selects = {table: self._select(table, wanted, table in optional) for table, wanted in tables.items()}
         connection = duckdb.connect()
         connection.execute("set TimeZone = 'UTC'")
         if threads:
@@ -166,10 +210,13 @@ class TableStore:
             connection.execute("set memory_limit = ?", [memory_limit])
         if not self.files.is_local:
             connection.register_filesystem(self.files.filesystem)
-        for table, wanted in tables.items():
-            stage, name = table.split(".")
-            connection.execute(f'create schema if not exists "{stage}"')
-            connection.execute(f"create view {stage}.{name} as {self._select(table, wanted, table in optional)}")
+        for table, select in selects.items():
+            try:
+                connection.execute(f'create schema if not exists "{contract_of(table).stage}"')
+                connection.execute(f"create view {table} as {select}")
+            except duckdb.Error as error:
+                connection.close()
+                raise _unreadable(table, error) from error
         return connection
 
     def _select(self, table: str, wanted: Sequence[str] | None, is_optional: bool) -> str:
@@ -180,11 +227,12 @@ class TableStore:
         if (missing or not there) and not is_optional:
             raise TableNotMaterialized(table, missing[0] if missing and contract.partitioned_by else None)
         chosen = [p for p in there if wanted is None or p in wanted]
+        if not chosen and not is_optional:
+            raise TableNotMaterialized(table)
         if not chosen:
             return f"select * from ({_empty_select(contract)}) where false"
         folder = f"tables/{contract.stage}/{contract.table}"
-        files = ", ".join(sql_literal(self.files.url(f"{folder}/{partition}.parquet")) for partition in chosen)
-        return f"select * from read_parquet([{files}])"
+        return f"select * from {parquet_scan([self.files.url(f'{folder}/{each}.parquet') for each in chosen])}"
 
 
 def sql_literal(text: str) -> str:
@@ -192,50 +240,33 @@ def sql_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def parquet_scan(paths: Sequence[str]) -> str:
+    """SQL that reads exactly these Parquet files, and of them nothing but their own columns.
+
+    DuckDB takes ``*``, ``?`` and ``[`` in a path for a pattern and would read other folders' files too; for a folder
+    that is named ``key=value`` it would add a column.
+
+    Args:
+        paths: paths or URLs.
+    """
+    files = ", ".join(sql_literal(path.translate(_LITERALLY)) for path in paths)
+    return f"read_parquet([{files}], hive_partitioning = false)"
+
+
+def _is_partition(name: str) -> bool:
+    return name != WHOLE and _PARTITION.fullmatch(name) is not None
+
+
+def _unreadable(table: str, problem: object) -> StorageError:
+    reason = str(problem).strip().split("\n")[0]
+    return StorageError(
+        f"{table} cannot be read: {reason}. Materialise the asset {table.replace('.', '/')} again "
+        f"(atlas run --force --select {table})"
+    )
+
+
 def _beside(name: str, suffix: str) -> str:
     return name.removesuffix(".parquet") + suffix
-
-
-def _require_columns(contract: TableContract, schema: pa.Schema) -> None:
-    expected, given = [c.name for c in contract.columns], schema.names
-    if missing := [name for name in expected if name not in given]:
-        raise ContractError(f"{contract.name}: missing columns {', '.join(missing)}")
-    if unknown := [name for name in given if name not in expected]:
-        raise ContractError(f"{contract.name}: columns that the contract does not know: {', '.join(unknown)}")
-
-
-def _in_row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Batches gathered to row groups of equal size, so that the bytes do not depend on how the batches came."""
-    pending: list[pa.RecordBatch] = []
-    n_pending = 0
-    is_first = True
-    for batch in reader:
-        pending.append(batch)
-        n_pending += batch.num_rows
-        while n_pending >= ROW_GROUP_ROWS:
-            table = pa.Table.from_batches(pending, reader.schema)
-            yield table.slice(0, ROW_GROUP_ROWS)
-            is_first = False
-            pending = table.slice(ROW_GROUP_ROWS).to_batches()
-            n_pending -= ROW_GROUP_ROWS
-    if n_pending or is_first:
-        yield pa.Table.from_batches(pending, reader.schema)
-
-
-def _conform(contract: TableContract, table: pa.Table) -> pa.Table:
-    columns = []
-    for column in contract.columns:
-        try:
-            values = table.column(column.name).cast(column.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            given = table.schema.field(column.name).type
-            raise ContractError(
-                f"{contract.name}.{column.name}: {given} does not become {column.type}: {error}"
-            ) from error
-        if not column.nullable and values.null_count:
-            raise ContractError(f"{contract.name}.{column.name}: {values.null_count} nulls where none may be")
-        columns.append(values.combine_chunks())
-    return pa.Table.from_arrays(columns, schema=contract.arrow_schema)
 
 
 def _empty_select(contract: TableContract) -> str:
@@ -243,12 +274,15 @@ def _empty_select(contract: TableContract) -> str:
 
 
 def duckdb_type(kind: pa.DataType) -> str:
-    """DuckDB's name of an Arrow type that contracts use."""
+    """DuckDB's name of an Arrow type that contracts use.
+
+    Raises:
+        KeyError: contracts do not use the type.
+    """
     if pa.types.is_struct(kind):
-        return "struct(" + ", ".join(f'"{f.name}" {duckdb_type(f.type)}' for f in kind) + ")"
+        return "struct(" + ", ".join(f'"{field.name}" {duckdb_type(field.type)}' for field in kind) + ")"
     if pa.types.is_map(kind):
         return f"map({duckdb_type(kind.key_type)}, {duckdb_type(kind.item_type)})"
     if pa.types.is_list(kind):
         return f"{duckdb_type(kind.value_type)}[]"
-    names = {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}
-    return names.get(kind, "timestamptz")
+    return _DUCKDB_TYPES[kind]

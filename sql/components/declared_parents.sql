@@ -1,5 +1,6 @@
 -- Every parent that a usable row or an annotation declares, one row for each (child, declared parent, source).
--- Reads raw.hub_stats up to the snapshot, annotated(child_id, declared_parent, relation). Leaves the table claims.
+-- An annotation counts where the child is listed, now or earlier. Reads raw.hub_stats up to the snapshot and
+-- annotated(child_id, declared_parent, relation). Leaves the table claims.
 create temp table listing as
 select
     id as model_id,
@@ -39,7 +40,8 @@ cards as (
         model_id,
         unnest(case json_type(card, '$.base_model')
             when 'ARRAY' then json_extract_string(card, '$.base_model[*]')
-            when 'VARCHAR' then [json_extract_string(card, '$.base_model')]
+            -- A number or an object names no model, but it stands there: the claim is dropped later, with a reason.
+            else [json_extract_string(card, '$.base_model')]
         end) as declared_parent,
         json_extract_string(card, '$.base_model_relation') as relation,
         'card_data' as source
@@ -51,12 +53,13 @@ annotations as (
 )
 select
     model_id as child_id,
-    trim(declared_parent) as declared_parent,
+    -- No id is that long; what is longer is cut and then names no model.
+    left(trim(declared_parent, e' \t\r\n'), 500) as declared_parent,
     case when relation in ('finetune', 'adapter', 'quantized', 'merge') then relation end as relation,
     source
 from (
     from structured union all by name from tags union all by name from cards union all by name from annotations
 )
-where trim(coalesce(declared_parent, '')) <> '';
+where trim(declared_parent, e' \t\r\n') <> '';
 
 select count(*) as n_claims from claims;

@@ -19,13 +19,16 @@ chosen as (
 known_types as (
     select distinct try_cast(config as json) ->> '$.model_type' as model_type
     from raw.hub_stats where snapshot <= getvariable('snapshot') and config is not null and contains(config, 'model_type')
+    -- A model type that is also a task or a library would be found in the tags of models that it has no part in.
+    except select pipeline_tag from raw.hub_stats
+    except select library_name from raw.hub_stats
 ),
 tag_types as (
     -- Where the snapshot has no config, the Hub's tags still name the model type, among others.
     select id, arg_min(tag, position) as model_type
     from (select id, unnest(tags) as tag, generate_subscripts(tags, 1) as position from chosen where config is null)
     join known_types on known_types.model_type = tag
-    where tag <> 'unknown'
+    where tag <> 'unknown' and not contains(tag, ':')
     group by id
 ),
 parsed as (
@@ -35,30 +38,35 @@ parsed as (
         try_cast(cardData as json) as card_json,
         try_cast(gguf as json) as gguf_json,
         tag_types.model_type as tag_type,
-        [t for t in coalesce(tags, []) if starts_with(t, 'license:')] as license_tags,
+        [t for t in coalesce(tags, []) if starts_with(t, 'license:') and length(t) > length('license:')]
+            as license_tags,
         map_keys(safetensors.parameters) as dtypes,
         [f for f in siblings
-            if regexp_matches(lower(f), '\.(safetensors|bin|gguf|pt|pth|ckpt|h5|onnx|msgpack|tflite|pb|keras|npz)$')
+            if regexp_matches(lower(f), '\.(safetensors|bin|gguf|ggml|pt|pth|th|ckpt|h5|hdf5|onnx|msgpack|tflite|pb|keras|npz|npy|'
+                || 'pkl|joblib|skops|nemo|zip|ot|pdparams|mlmodel|data-[0-9]+-of-[0-9]+)$')
             and not regexp_matches(lower(f), '(training_args|optimizer|scheduler|rng_state|tokenizer)')] as weight_files
     from chosen left join tag_types using (id)
 )
 select
     getvariable('snapshot') as snapshot,
     id as model_id,
-    coalesce(author, case when contains(id, '/') then split_part(id, '/', 1) end) as author,
+    coalesce(nullif(author, ''), case when contains(id, '/') then split_part(id, '/', 1) end) as author,
     createdAt as created_at,
     createdAt is not null and createdAt between '2022-03-02 23:29:04+00' and '2022-03-02 23:29:05.999999+00'
         as created_at_is_floor,
     lastModified as last_modified_at,
-    -- Downloads of an earlier month say nothing about this one.
-    case when is_gone then null else greatest(downloads, 0) end as downloads_30d,
-    greatest(downloadsAllTime, 0) as downloads_all_time,
-    greatest(likes, 0) as likes,
+    -- Downloads of an earlier month say nothing about this one. A count below zero is no count.
+    case when not is_gone and downloads >= 0 then downloads end as downloads_30d,
+    case when downloadsAllTime >= 0 then downloadsAllTime end as downloads_all_time,
+    case when likes >= 0 then likes end as likes,
     pipeline_tag,
     modalities.modality,
     library_name,
-    coalesce(nullif(config_json ->> '$.model_type', ''), tag_type, nullif(gguf_json ->> '$.architecture', ''))
-        as model_type,
+    coalesce(
+        case when config_json ->> '$.model_type' not in ('', 'unknown') then config_json ->> '$.model_type' end,
+        tag_type,
+        nullif(gguf_json ->> '$.architecture', '')
+    ) as model_type,
     config_json ->> '$.architectures[0]' as architecture,
     coalesce(
         substr(license_tags[1], length('license:') + 1),
@@ -67,14 +75,18 @@ select
             when 'VARCHAR' then card_json ->> '$.license'
         end
     ) as license,
-    greatest(coalesce(safetensors.total, try_cast(gguf_json ->> '$.total' as bigint)), 0) as n_parameters,
     coalesce(
-        json_exists(config_json, '$.quantization_config')
-        or gguf is not null
+        case when safetensors.total >= 0 then safetensors.total end,
+        case when try_cast(gguf_json ->> '$.total' as bigint) >= 0 then try_cast(gguf_json ->> '$.total' as bigint) end
+    ) as n_parameters,
+    coalesce(
+        coalesce(json_type(config_json, '$.quantization_config') <> 'NULL', false)
+        or coalesce(json_type(gguf_json) = 'OBJECT', false)
+        or coalesce(baseModels.relation = 'quantized', false)
         or list_has_any(coalesce(tags, []), ['gguf', 'gptq', 'awq', 'exl2', 'bitsandbytes', '4-bit', '8-bit'])
         or list_has_any(coalesce(dtypes, []), ['I8', 'U8', 'I4', 'F8_E4M3', 'F8_E5M2', 'F4'])
-        or len([t for t in tags if starts_with(t, 'base_model:quantized:')]) > 0
-        or len([f for f in weight_files if ends_with(lower(f), '.gguf')]) > 0,
+        or len([t for t in coalesce(tags, []) if starts_with(t, 'base_model:quantized:')]) > 0
+        or len([f for f in coalesce(weight_files, []) if ends_with(lower(f), '.gguf')]) > 0,
         false
     ) as is_quantized,
     case

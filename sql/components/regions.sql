@@ -25,7 +25,11 @@ families as (
 select
     getvariable('snapshot') as snapshot,
     members.model_id,
-    replace(named.oldest_source, '/', '--') as region_id,
+    -- a--b/c and a/b--c must not meet. Ids hold no tilde, so what is marked with one is nobody else's.
+    case
+        when regexp_matches(named.oldest_source, '--|-/|/-') then replace(named.oldest_source, '/', '~') || '~'
+        else replace(named.oldest_source, '/', '--')
+    end as region_id,
     named.region_name,
     named.region_size,
     members.is_source,

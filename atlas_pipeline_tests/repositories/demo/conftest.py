@@ -70,7 +70,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def twin_roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoHub, Path]:
     here, there = tmp_path_factory.mktemp("here") / "demo", tmp_path_factory.mktemp("there") / "hub"
-    with subprocess.Popen([sys.executable, "-c", _BUILD, str(there)]) as other:  # noqa: S603 - our own interpreter
+    with subprocess.Popen([sys.executable, "-c", _BUILD, str(there)]) as other:
         places = ensure_demo_hub(here)
     assert other.returncode == 0
     return places, there

@@ -1,7 +1,10 @@
--- A child is deeper than each of its parents.
+-- A model is one deeper than the deepest of its parents, and without parents its depth is 0.
 -- reads: components.parents
-select p.snapshot, p.child_id, p.parent_id, c.depth, q.depth as parent_depth
-from components.parents as p
-join components.impact as c on c.snapshot = p.snapshot and c.model_id = p.child_id
-join components.impact as q on q.snapshot = p.snapshot and q.model_id = p.parent_id
-where p.is_kept and c.depth <= q.depth
+with parents as (
+    select i.snapshot, i.model_id, i.depth, max(q.depth) as deepest_parent
+    from components.impact as i
+    left join components.parents as p on p.snapshot = i.snapshot and p.child_id = i.model_id and p.is_kept
+    left join components.impact as q on q.snapshot = p.snapshot and q.model_id = p.parent_id
+    group by all
+)
+select * from parents where depth <> coalesce(deepest_parent + 1, 0)

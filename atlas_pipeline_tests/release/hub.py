@@ -1,0 +1,140 @@
+"""A hub on 127.0.0.1 that keeps one data set in memory, and speaks what the client's upload needs of the Hub's API."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+REPO = "org/atlas"
+
+
+class Hub:
+    """What the hub holds and was asked."""
+
+    def __init__(self) -> None:
+        self.commits: list[str] = []
+        self.files: dict[str, bytes] = {"README.md": b"old", "LICENSE": b"kept", "tables/old/x.parquet": b"old"}
+        self.at: dict[str, dict[str, bytes]] = {}
+        self.tags: dict[str, str] = {}
+        self.requests: list[str] = []
+        self.tokens: set[str] = set()
+        self.failing: tuple[str, int] | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def commit(self, operations: list[dict]) -> str:
+        for operation in operations:
+            value = operation["value"]
+            if operation["key"] == "file":
+                assert value["encoding"] == "base64"
+                self.files[value["path"]] = base64.b64decode(value["content"])
+            elif operation["key"] == "deletedFile":
+                del self.files[value["path"]]
+            else:
+                assert operation["key"] == "header", operation
+        oid = hashlib.sha1(f"{len(self.commits)}".encode(), usedforsecurity=False).hexdigest()
+        self.commits.append(oid)
+        self.at[oid] = dict(self.files)
+        return oid
+
+    def answer(self, method: str, path: str, body: bytes) -> object:
+        """What the API answers; None for a path that it does not know."""
+        api = f"/api/datasets/{REPO}"
+        if path == "/api/repos/create":
+            return {"url": f"{self.endpoint}/datasets/{REPO}", "name": REPO, "id": "1"}
+        if path == "/api/validate-yaml":
+            return {"errors": [], "warnings": []}
+        if path == f"{api}/refs":
+            tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": oid} for n, oid in self.tags.items()]
+            return {"branches": [], "tags": tags, "converts": []}
+        if path == f"{api}/tree/main":
+            return [{"type": "file", "path": n, "size": len(c), "oid": blob(c)} for n, c in self.files.items()]
+        if path == f"{api}/preupload/main":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            oids = {name: blob(self.files[name]) for name in names if name in self.files}
+            regular = {"uploadMode": "regular", "shouldIgnore": False}
+            return {"files": [{"path": n, **regular, **({"oid": oids[n]} if n in oids else {})} for n in names]}
+        if path == f"{api}/commit/main":
+            oid = self.commit([json.loads(line) for line in body.splitlines() if line])
+            return {"success": True, "commitOid": oid, "commitUrl": f"{self.endpoint}/datasets/{REPO}/commit/{oid}"}
+        if path == f"{api}/revision/main":
+            return {"id": REPO, "sha": self.commits[-1], "siblings": [], "private": False}
+        if method == "POST" and (match := re.fullmatch(rf"{api}/tag/(\w+)", path)):
+            self.tags[json.loads(body)["tag"]] = match[1]
+            return {}
+        return None
+
+    def resolve(self, path: str) -> tuple[str, bytes] | None:
+        """Commit and content of a file of the data set, under a tag."""
+        match = re.fullmatch(rf"/datasets/{REPO}/resolve/([^/]+)/(.+)", path)
+        if match is None or match[1] not in self.tags:
+            return None
+        oid = self.tags[match[1]]
+        return oid, self.at[oid][match[2]]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def send(self, status: int, content: bytes, **headers: str) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            def body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                parts = []
+                while size := int(self.rfile.readline(), 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(parts)
+
+            def handle_any(self) -> None:
+                path, body = unquote(self.path.split("?")[0]), self.body()
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                hub.requests.append(f"{self.command} {path}")
+                hub.tokens.add(token)
+                if hub.failing and re.search(hub.failing[0], path):
+                    said = json.dumps({"error": f"not with the token {token}"}).encode()
+                    self.send(hub.failing[1], said, X_Error_Message=f"not with the token {token}")
+                elif (file := hub.resolve(path)) is not None:
+                    self.send(200, file[1], ETag=f'"{blob(file[1])}"', X_Repo_Commit=file[0])
+                elif (found := hub.answer(self.command, path, body)) is not None:
+                    self.send(200, json.dumps(found).encode(), Content_Type="application/json")
+                else:
+                    self.send(404, b"{}", X_Error_Code="EntryNotFound")
+
+            do_GET = do_POST = do_HEAD = handle_any  # noqa: N815  names that the server looks for
+
+        return Handler
+
+
+def blob(content: bytes) -> str:
+    """Git's id of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,122 @@
+"""Settings come from ATLAS_* variables, all of them and nothing else; what cannot be used is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_pipeline.settings import DEMO, GREATEST, Settings, SettingsError
+
+PATHS = ("home", "hub_stats", "weights", "annotations", "evaluations", "truth")
+
+
+def read(**variables: str) -> Settings:
+    return Settings.from_environment({f"ATLAS_{name.upper()}": value for name, value in variables.items()})
+
+
+def test_everything_has_a_default_that_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = Settings.from_environment({"PATH": "/bin", "HF_TOKEN": "x"})
+    assert found == Settings(home=str(tmp_path / ".atlas"))
+    assert (found.hub_stats, found.weights, found.truth, found.release_repo) == (DEMO, DEMO, DEMO, "")
+    empty = {f"ATLAS_{f.name.upper()}": " " for f in dataclasses.fields(Settings) if f.name not in ("weights", "truth")}
+    assert Settings.from_environment(empty) == found
+
+
+def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATLAS_SEED", "7")
+    assert Settings.from_environment().seed == 7
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read().seed = 1
+
+
+@pytest.mark.parametrize("name", ["ATLAS_HOM", "ATLAS_", "ATLAS_home", "ATLAS_HUB_STATS_"])
+def test_a_variable_that_is_no_setting_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is no setting; there are ATLAS_HOME, .*ATLAS_MEMORY_LIMIT$"):
+        Settings.from_environment({name: "1"})
+
+
+NUMBERS = [f.name for f in dataclasses.fields(Settings) if f.type == "int"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_cannot_be_used_are_refused(name: str) -> None:
+    bad = ["-1", "1.5", "1e3", "ten", "0x10", "1_000", "+1", "٣", "²", "9" * 5000, str(GREATEST + 1)]
+    bad += ["0"] if name.startswith(("n_", "large")) else []
+    for value in bad:
+        with pytest.raises(SettingsError, match=rf"^ATLAS_{name.upper()} takes a whole number from [01] to .*, not '"):
+            read(**{name: value})
+    assert getattr(read(**{name: f" {GREATEST} "}), name) == GREATEST
+
+
+@given(st.sampled_from(NUMBERS), st.text())
+def test_any_text_is_a_number_or_a_settings_error(name: str, value: str) -> None:
+    try:
+        found = getattr(read(**{name: value}), name)
+    except SettingsError:
+        return
+    assert found == (int(value) if value.strip() else getattr(Settings("x"), name))
+
+
+@pytest.mark.parametrize("value", ["lots", "-1GB", "none", "4", "GB", "4GB; drop table", "1e3GB", "4 PB"])
+def test_memory_that_duckdb_would_not_take_as_meant_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="ATLAS_MEMORY_LIMIT takes a size"):
+        read(memory_limit=value)
+
+
+@pytest.mark.parametrize("value", ["4GB", "1.5 GiB", "512mb", "50%"])
+def test_memory_that_is_accepted_is_what_duckdb_takes(value: str, tmp_path: Path) -> None:
+    from atlas_pipeline.storage import TableStore
+
+    TableStore(str(tmp_path)).connect({}, memory_limit=read(memory_limit=value).memory_limit).close()
+
+
+def test_an_own_listing_switches_the_demo_off_which_does_not_belong_to_it() -> None:
+    own = read(hub_stats="/data/hub")
+    assert (own.weights, own.truth) == ("", "")
+    assert (read(hub_stats="hub").weights, read(hub_stats=DEMO).weights, read(hub_stats="").truth) == ("", DEMO, DEMO)
+    both = read(hub_stats="/data/hub", weights="hub", truth=DEMO)
+    assert (both.weights, both.truth) == ("hub", DEMO)
+    assert (read(weights="").weights, read(truth="").truth) == ("", "")
+
+
+def test_locations_keep_their_meaning_when_the_working_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for name in PATHS:
+        assert getattr(read(**{name: "a/../b"}), name) == str(tmp_path / "a/../b")
+        assert getattr(read(**{name: "~/b"}), name) == "/home/somebody/b"
+        assert getattr(read(**{name: "s3://bucket/a b"}), name) == "s3://bucket/a b"
+        assert getattr(read(**{name: f"file://{tmp_path}/x"}), name) == str(tmp_path / "x")
+    with pytest.raises(SettingsError, match="ATLAS_WEIGHTS=~nobody-of-that-name/x"):
+        read(weights="~nobody-of-that-name/x")
+
+
+def test_words_are_words_only_where_they_mean_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_word = {(name, word): getattr(read(**{name: word}), name) == word for name in PATHS for word in ("demo", "hub")}
+    words = {("hub_stats", "demo"), ("hub_stats", "hub"), ("weights", "demo"), ("weights", "hub"), ("truth", "demo")}
+    assert {pair for pair, is_one in is_word.items() if is_one} == words
+    assert read(home="demo").home == str(tmp_path / "demo")
+
+
+def test_the_demo_stands_for_places_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    local, remote = read(home="h"), read(home="memory://h")
+    assert (local.is_local, remote.is_local, read(home=f"file://{tmp_path}/h") == local) == (True, False, True)
+    for settings, folder in ((local, tmp_path / "h"), (remote, tmp_path / ".atlas")):
+        assert settings.location("hub_stats") == str(folder / "demo_hub" / "hub_stats")
+        assert settings.location("weights") == str(folder / "demo_hub" / "models")
+        assert settings.location("truth") == str(folder / "demo_hub" / "truth.parquet")
+        assert settings.dagster_home == folder / "dagster"
+    assert read(truth="/t.csv").location("truth") == "/t.csv"
+    assert Settings("h", evaluations=DEMO).location("evaluations") == DEMO
