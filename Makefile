@@ -32,7 +32,7 @@ release: $(READY) ## Make the release again from the tables that are there (a dr
 	@$(BIN)/atlas run --select release
 
 test: $(READY) check ## Run all checks and tests
-	@$(BIN)/python -m pytest -q -n 2 --cov=atlas_pipeline --cov-report=term:skip-covered --cov-report=xml
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=atlas_pipeline --cov-report=term:skip-covered --cov-report=xml
 
 check: $(READY) ## Lint, format check, types
 	@$(BIN)/ruff check .

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from atlas_pipeline.schema import Input, TableContract, contract_of
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import Receipt, StorageError, TableNotMaterialized, TableStore
+from atlas_pipeline.storage import Receipt, StorageError, TableNotMaterialized, TableStore, code_digest
 
 LOCATIONS = ("hub_stats", "weights", "annotations", "evaluations", "truth")
 
@@ -111,7 +111,7 @@ class Atlas:
     def provenance(
         self, table: str, partition: str | None, *, stamps: MutableMapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Digest of everything that a partition is made from: inputs' contents, settings, outside files.
+        """Digest of everything that a partition is made from: inputs' contents, settings, outside files, code.
 
         Args:
             table: the table.
@@ -121,6 +121,7 @@ class Atlas:
         contract = contract_of(table)
         known: MutableMapping[str, str] = {} if stamps is None else stamps
         digests = {name: self._setting(contract, name, partition, known) for name in contract.settings}
+        digests["code"] = code_digest(contract.stage)
         for name, partitions in self.read_partitions(table, partition).items():
             for each in [None] if partitions is None else partitions:
                 receipt = self.store.receipt(name, each)

@@ -20,7 +20,7 @@ from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import SelectionError, phases, select_tables, steps
 from atlas_pipeline.raw.sources import SourceError, find_snapshots
 from atlas_pipeline.settings import DEMO, Settings, SettingsError
-from atlas_pipeline.storage import StorageError, project_file
+from atlas_pipeline.storage import StorageError, TableNotMaterialized, project_file
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -56,8 +56,12 @@ def run(
     failures: list[str] = []
     with _progress() as progress:
         for phase in phases(atlas, snapshots, tables):
-            # A run with failures is not published, though what is sound is bundled.
-            todo = steps(atlas, phase, force=force, leave_out=("release.published",) if failures else ())
+            try:
+                # A run with failures is not published, though what is sound is bundled.
+                todo = steps(atlas, phase, force=force, leave_out=("release.published",) if failures else ())
+            except TableNotMaterialized as error:
+                failures.append(str(error))
+                continue
             if plan and todo:
                 out.print(
                     *(f"{phase.name}: {step.partition or ''} {', '.join(step.tables)}" for step in todo), sep="\n"

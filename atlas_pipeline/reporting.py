@@ -52,7 +52,7 @@ def print_summary(console: Console, atlas: Atlas) -> None:
     console.print(table)
     _print_scores(console, atlas)
     if atlas.store.partitions("release.files"):
-        console.print(f"Release: {atlas.store.files.url(FOLDER)}", soft_wrap=True, highlight=False)
+        console.print(f"Release: {atlas.store.files.url(FOLDER)}", soft_wrap=True, highlight=False, markup=False)
     console.print("Look further: atlas sql 'from atlas_edges limit 10', atlas ui (make ui)", highlight=False)
 
 
@@ -65,7 +65,7 @@ def _checks(atlas: Atlas) -> tuple[str, str]:
     named = ", ".join(f"{row['table']} {row['check']} ({row['n_failing']})" for row in [*errors, *failed][:4])
     text = f"of {len(rows)} checks passed"
     if failed:
-        text += f"; {len(errors)} errors, {len(failed) - len(errors)} warnings: {named}"
+        text += f" (errors: {len(errors)}, warnings: {len(failed) - len(errors)}: {named})"
     return str(len(rows) - len(failed)), text
 
 

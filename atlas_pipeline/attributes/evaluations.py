@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from atlas_pipeline.storage import run_query
-from atlas_pipeline.storage.table_store import sql_literal
+from atlas_pipeline.storage.table_store import sql_path
 
 _GIVEN: Final = pa.schema(
     {"model_id": pa.string(), "leaderboard": pa.string(), "benchmark": pa.string(), "value": pa.float64()}
@@ -61,15 +60,13 @@ def evaluations(connection: duckdb.DuckDBPyConnection, snapshot: str, folder: st
 
 def _read(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.Table:
     """One file's rows, names as text and values as numbers, null where they are none."""
-    # DuckDB takes these characters for patterns, and name=value folders for columns.
-    exact = sql_literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
     options = "all_varchar = true, header = true, " if path.suffix == ".csv" else ""
     reader = "read_csv" if path.suffix == ".csv" else "read_parquet"
     try:
         found = connection.sql(
             f"""select model_id::varchar as model_id, leaderboard::varchar as leaderboard,
                 benchmark::varchar as benchmark, try_cast(value as double) as value, value is not null as is_given
-            from {reader}({exact}, {options}hive_partitioning = false)"""
+            from {reader}({sql_path(str(path))}, {options}hive_partitioning = false)"""
         ).to_arrow_table()
     except duckdb.Error as error:
         raise EvaluationsError(f"{path}: {str(error).splitlines()[0]}") from error

@@ -10,7 +10,7 @@ from atlas_pipeline.orchestration import materialized, table_asset
 @table_asset("distances.neighbors", kinds={"numpy"})
 def neighbors(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per model and near model."""
-    arrays, metadata = atlas.store.read_attachment("features.models", context.partition_key)
     with atlas.connect("distances.neighbors", context.partition_key) as connection:
+        arrays, metadata = atlas.store.read_attachment("features.models", context.partition_key)
         rows, matrices = neighbor_table(connection, arrays, metadata, n_neighbors=atlas.settings.n_neighbors)
     return materialized(context, atlas, rows, attachment=matrices)

@@ -10,9 +10,9 @@ from atlas_pipeline.orchestration import materialized, table_asset
 @table_asset("edges.charted", kinds={"numpy"})
 def charted(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per edge."""
-    measured = _measured(atlas, context.partition_key)
     settings = atlas.settings
     with atlas.connect("edges.charted", context.partition_key) as connection:
+        measured = _measured(atlas, context.partition_key)
         rows = charted_edges(
             connection, context.partition_key, measured, n_neighbors=settings.n_neighbors, seed=settings.seed
         )
@@ -22,9 +22,9 @@ def charted(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -
 @table_asset("edges.scores", kinds={"numpy"})
 def scores(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per region, method and breakdown."""
-    measured = _measured(atlas, context.partition_key)
     settings = atlas.settings
     with atlas.connect("edges.scores", context.partition_key) as connection:
+        measured = _measured(atlas, context.partition_key)
         rows = scored_methods(
             connection,
             context.partition_key,

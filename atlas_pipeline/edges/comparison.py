@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 
 from atlas_pipeline.edges import algorithm1, baselines
 from atlas_pipeline.edges.records import Edge
 from atlas_pipeline.edges.region import Region
 from atlas_pipeline.edges.scoring import TrueEdge, score
-from atlas_pipeline.storage.table_store import sql_literal
 
 Method = Callable[[Region], tuple[Edge, ...]]
 
@@ -41,7 +42,7 @@ def methods(*, n_neighbors: int, seed: int) -> dict[str, Method]:
     }
 
 
-def given_truth(connection: duckdb.DuckDBPyConnection, path: str) -> list[TrueEdge]:
+def given_truth(path: str) -> list[TrueEdge]:
     """True edges of a Parquet or CSV file with the columns child_id, parent_id and, if there, relation and pattern.
 
     Raises:
@@ -49,9 +50,8 @@ def given_truth(connection: duckdb.DuckDBPyConnection, path: str) -> list[TrueEd
     """
     if not Path(path).is_file():
         raise TruthError(f"ATLAS_TRUTH={path}: no such file")
-    reader = "read_csv" if path.endswith(".csv") else "read_parquet"
     try:
-        rows = connection.sql(f"from {reader}({sql_literal(path)})").to_arrow_table().to_pylist()
+        rows = (pacsv.read_csv(path) if path.endswith(".csv") else pq.read_table(path)).to_pylist()
         return [
             TrueEdge(
                 child_id=row["child_id"],
@@ -61,7 +61,7 @@ def given_truth(connection: duckdb.DuckDBPyConnection, path: str) -> list[TrueEd
             )
             for row in rows
         ]
-    except (duckdb.Error, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise TruthError(f"ATLAS_TRUTH={path} cannot be read: {error}") from error
 
 

@@ -113,7 +113,7 @@ def scored_methods(
         TruthError: the file of true edges cannot be read.
     """
     documented = documented_edges(connection, partition)
-    known = given_truth(connection, truth) if truth else documented_truth(documented)
+    known = given_truth(truth) if truth else documented_truth(documented)
     rows: list[dict[str, Any]] = []
     for place in places(connection, measured, documented):
         rows += compare(place.region, place.region_ids, known, is_given=bool(truth), n_neighbors=n_neighbors, seed=seed)

@@ -11,6 +11,7 @@ from atlas_pipeline.raw.sources import find_snapshot
 @table_asset("raw.hub_stats")
 def hub_stats(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per row of the source."""
+    atlas.begin("raw.hub_stats", context.partition_key)
     source = find_snapshot(atlas.settings, context.partition_key)
     path = source.fetch(atlas.settings.state_folder)
     raw = read_hub_stats(path, snapshot=source.snapshot, source_revision=source.revision_of(path))

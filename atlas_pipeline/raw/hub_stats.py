@@ -16,10 +16,10 @@ import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from atlas_pipeline.raw.sources import SourceError, parquet_file
+from atlas_pipeline.raw.sources import SourceError
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT
-from atlas_pipeline.storage.table_store import duckdb_type
+from atlas_pipeline.storage.table_store import duckdb_type, parquet_scan
 
 JSON_COLUMNS: Final = ("gguf", "config", "cardData")
 MODEL_ID_PATTERN: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_.-]{1,199})?"
@@ -58,7 +58,7 @@ def read_hub_stats(path: Path, *, snapshot: str, source_revision: str) -> RawSna
     try:
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
-            given = connection.sql(f"from {parquet_file(path)}")
+            given = connection.sql(f"from {parquet_scan([str(path)])}")
             found = dict(zip(given.columns, given.types, strict=True))
             if "id" not in found:
                 raise SourceError(f"{path} has no column id, so it is no hub-stats file")
@@ -105,7 +105,7 @@ def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[st
     complaints = f"concat_ws('; ', {', '.join(problems)})" if problems else "''"
     columns = ", ".join(f'"{column.name}"' for column in wanted if column.name in found)
     query = f"""
-        with given as (select row_number() over () as row_number, {columns} from {parquet_file(path)}),
+        with given as (select row_number() over () as row_number, {columns} from {parquet_scan([str(path)])}),
         made as (select row_number, {", ".join(made)}, {complaints} as complaints from given),
         firsts as (select id, min(row_number) as first_row from made where id is not null group by id),
         judged as (

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HTTPError
 from atlas_pipeline.repositories.demo import ensure_demo_hub
 from atlas_pipeline.settings import DEMO, Settings
 from atlas_pipeline.storage.files import sha256_of
-from atlas_pipeline.storage.table_store import sql_literal
+from atlas_pipeline.storage.table_store import parquet_scan
 
 LIVE_DATA_SET: Final = "hf://datasets/cfahlgren1/hub-stats/models.parquet"
 """What ``hub`` stands for: the data set that the paper and the Hub's own pages use."""
@@ -103,15 +103,6 @@ def find_snapshot(settings: Settings, snapshot: str) -> SnapshotSource:
     return found[snapshot]
 
 
-def parquet_file(path: Path) -> str:
-    """A DuckDB table function that reads exactly this file, whatever characters its path holds.
-
-    DuckDB takes ``*``, ``?`` and ``[`` for patterns, and ``name=value`` folders for columns.
-    """
-    exact = re.sub(r"([*?\[])", r"[\1]", str(path))
-    return f"read_parquet({sql_literal(exact)}, hive_partitioning = false)"
-
-
 def _in_folder(folder: Path) -> list[SnapshotSource]:
     dated = sorted(path for path in folder.glob(f"*/{FILE_NAME}") if _SNAPSHOT.fullmatch(path.parent.name))
     if dated:
@@ -158,13 +149,13 @@ def _last_change(path: Path) -> str:
     try:
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'")
-            described = connection.execute(f"describe from {parquet_file(path)}").fetchall()
+            described = connection.execute(f"describe from {parquet_scan([str(path)])}").fetchall()
             dated = [n for n, kind, *_ in described if str(kind).startswith(("TIMESTAMP", "DATE", "VARCHAR"))]
             for name in [n for n in _TIMES if n in dated]:
                 # Infinity, and years that no calendar of Python has, are no dates.
                 query = f"""select strftime(max(change), '%Y-%m-%d')
                     from (select try_cast(try_cast("{name}" as timestamptz) as timestamp) as change
-                        from {parquet_file(path)})
+                        from {parquet_scan([str(path)])})
                     where change < timestamp '9999-12-31'"""
                 row = connection.execute(query).fetchone()
                 if row is not None and row[0] is not None:

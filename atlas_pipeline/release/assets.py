@@ -12,6 +12,7 @@ from atlas_pipeline.release.publish import publish
 @table_asset("release.checks", kinds={"duckdb", "greatexpectations"})
 def checks(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per check of everything that would be released."""
+    atlas.begin("release.checks", None)
     results = check_tables(atlas.store, progress=context.log.info)
     return materialized(context, atlas, result_rows(results))
 
@@ -19,6 +20,7 @@ def checks(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) ->
 @table_asset("release.files", kinds={"duckdb"})
 def files(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per file of the release; refuses where a check fails now, whatever an earlier run found."""
+    atlas.begin("release.files", None)
     sound = refuse_unless_sound(atlas.store)
     return materialized(context, atlas, make_bundle(atlas.store, atlas.settings, sound))
 
@@ -26,6 +28,7 @@ def files(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> 
 @table_asset("release.published")
 def published(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row: where the release went."""
+    atlas.begin("release.published", None)
     released = atlas.store.read("release.files")
     rows = publish(atlas.store, released, version=version_of(atlas.store), repo_id=atlas.settings.release_repo)
     return materialized(context, atlas, rows)

@@ -7,7 +7,10 @@ MODEL_ID = Column("model_id", TEXT, "Hub id of the model, org/name.", nullable=F
 CHILD_ID = Column("child_id", TEXT, "The model that was made.", nullable=False)
 PARENT_ID = Column("parent_id", TEXT, "The model that it was made from.", nullable=False)
 REGION_ID = Column(
-    "region_id", TEXT, "Stable id of the region: its first source model, slashes written as two dashes.", nullable=False
+    "region_id",
+    TEXT,
+    "Stable id of the region: its oldest source model, / written as -- (as tildes where that is unclear).",
+    nullable=False,
 )
 RELATIONS = ("finetune", "adapter", "quantized", "merge", "duplicate", "unknown")
 RELATION = Column(

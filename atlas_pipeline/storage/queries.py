@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +26,26 @@ def project_file(name: str) -> Path:
         if (path := root / name).exists():
             return path
     raise FileNotFoundError(f"{name} belongs to the project but is not installed with it")
+
+
+SOURCES: Final = {
+    "components": ("graph",),
+    "features": ("repositories", "weights"),
+    "release": ("quality", "graph", "sql/checks", "sql/views"),
+}
+"""What besides its own folder and its SQL decides what a stage makes."""
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """sha256 over the code, SQL and data files that decide what a stage makes; a table of other code is out of date."""
+    digest = hashlib.sha256()
+    for name in (stage, f"sql/{stage}", *SOURCES.get(stage, ())):
+        folder = project_file("sql") / name[4:] if name.startswith("sql/") else _PACKAGE / name
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".sql", ".csv"):
+                digest.update(f"{name}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @cache

@@ -240,16 +240,20 @@ def sql_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def sql_path(path: str) -> str:
+    """A path as a SQL string literal that names exactly this file; DuckDB takes ``*``, ``?`` and ``[`` for patterns."""
+    return sql_literal(path.translate(_LITERALLY))
+
+
 def parquet_scan(paths: Sequence[str]) -> str:
     """SQL that reads exactly these Parquet files, and of them nothing but their own columns.
 
-    DuckDB takes ``*``, ``?`` and ``[`` in a path for a pattern and would read other folders' files too; for a folder
-    that is named ``key=value`` it would add a column.
+    A folder that is named ``key=value`` adds no column.
 
     Args:
         paths: paths or URLs.
     """
-    files = ", ".join(sql_literal(path.translate(_LITERALLY)) for path in paths)
+    files = ", ".join(sql_path(path) for path in paths)
     return f"read_parquet([{files}], hive_partitioning = false)"
 
 

@@ -7,6 +7,8 @@ below as (
     union
     select e.child_id, below.steps + 1, least(below.confidence, e.confidence), e.parent_id
     from below join atlas_edges as e on e.parent_id = below.model_id
+    -- The atlas is a DAG and no path is that long; a table that was tampered with ends here too.
+    where below.steps < 100
 )
 select model_id, min(steps) as steps, max(confidence) as confidence
 from below
