@@ -3,7 +3,7 @@
 import dagster as dg
 
 from atlas_pipeline.atlas import Atlas
-from atlas_pipeline.features.partitions import earlier_sample, models_to_sample, sample_partition
+from atlas_pipeline.features.partitions import earlier_sample, failures, models_to_sample, sample_partition
 from atlas_pipeline.orchestration import materialized, table_asset
 
 
@@ -21,4 +21,4 @@ def models(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) ->
         seed=settings.seed,
         previous=None if stored is None else earlier_sample(*stored),
     )
-    return materialized(context, atlas, rows, attachment=vectors)
+    return materialized(context, atlas, rows, attachment=vectors, notes=failures(rows))

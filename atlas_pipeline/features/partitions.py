@@ -67,6 +67,11 @@ def sample_partition(
     return _rows(models, sampled), _attachment(sampled)
 
 
+def failures(rows: pa.Table) -> tuple[str, ...]:
+    """A sentence on each model of ``features.models`` that could not be sampled."""
+    return tuple(error for error in rows["error"].to_pylist() if error is not None)
+
+
 def earlier_sample(rows: pa.Table, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Sampled:
     """What ``sample_partition`` stored, as it was.
 
