@@ -39,7 +39,7 @@ PARENTS = TableContract(
         Column(
             "sources",
             TEXTS,
-            "Who said so: base_models, tag, card_data, annotation.",
+            "Who said so: base_models, tag, card_data, adapter_config, annotation.",
             nullable=False,
         ),
         Column(

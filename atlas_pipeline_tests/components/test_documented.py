@@ -42,6 +42,7 @@ SOURCES = {
     "base_models": {"baseModels": {"relation": "adapter", "models": [{"_id": "1", "id": "org/Base"}, None]}},
     "tag": {"tags": ["base_model:org/Base", "base_model:adapter:org/Base", None, "base_model:"]},
     "card_data": {"cardData": '{"base_model": ["org/Base", null], "base_model_relation": "adapter"}'},
+    "adapter_config": {"config": '{"peft": {"base_model_name_or_path": "org/Base", "task_type": "CAUSAL_LM"}}'},
     "annotation": {},
 }
 
@@ -62,15 +63,24 @@ def test_sources_add_up_and_the_strongest_words_the_edge():
         "baseModels": {"relation": "quantized", "models": [{"_id": None, "id": "org/Base"}]},
         "tags": ["base_model:ORG/base", "base_model:merge:ORG/base"],
         "cardData": '{"base_model": "https://huggingface.co/org/Base", "base_model_relation": "adapter"}',
+        "config": '{"peft": {"base_model_name_or_path": "org/base"}}',
     }
     hand_made = by_hand([("org/child", "org/base", "finetune")])
     (row,) = document([BASE, child], hand_made=hand_made).parents.to_pylist()
-    assert row["sources"] == ["annotation", "base_models", "card_data", "tag"]
+    assert row["sources"] == ["adapter_config", "annotation", "base_models", "card_data", "tag"]
     assert (row["relation"], row["declared_parent"]) == ("quantized", "org/Base")
     (row,) = document([BASE, {**child, "baseModels": None}], hand_made=hand_made).parents.to_pylist()
     assert (row["relation"], row["declared_parent"]) == ("merge", "ORG/base")
     (row,) = document([BASE, {**child, "baseModels": None, "tags": None}], hand_made=hand_made).parents.to_pylist()
     assert (row["relation"], row["declared_parent"]) == ("finetune", "org/base")
+
+
+@pytest.mark.parametrize("config", ['{"peft": {"base_model_name_or_path": ["org/Base"]}}', '{"peft": []}', "{", "null"])
+def test_an_adapter_configuration_that_names_no_base_breaks_nothing(config):
+    kept = [
+        row for row in document([BASE, {"id": "org/child", "config": config}]).parents.to_pylist() if row["is_kept"]
+    ]
+    assert kept == []
 
 
 def test_relations_stay_with_their_edges():

@@ -10,7 +10,7 @@ select
     -- The Hub's clock starts here: repositories of before carry one of two instants.
     createdAt is not null and createdAt between '2022-03-02 23:29:04+00' and '2022-03-02 23:29:05.999999+00'
         as created_at_is_floor,
-    tags, cardData, baseModels
+    tags, cardData, baseModels, config
 from raw.hub_stats
 where not is_rejected and snapshot <= getvariable('snapshot')
 qualify row_number() over (partition by id order by snapshot desc) = 1;
@@ -47,6 +47,15 @@ cards as (
         'card_data' as source
     from (select model_id, try_cast(cardData as json) as card from listing where contains(cardData, 'base_model'))
 ),
+adapters as (
+    -- PEFT writes the base that an adapter was trained on; the Hub lists it with the configuration.
+    select
+        model_id,
+        try_cast(config as json) ->> '$.peft.base_model_name_or_path' as declared_parent,
+        'adapter' as relation,
+        'adapter_config' as source
+    from listing where contains(config, 'base_model_name_or_path')
+),
 annotations as (
     select model_id, declared_parent, relation, 'annotation' as source
     from annotated join listing on listing.model_id = annotated.child_id
@@ -58,7 +67,8 @@ select
     case when relation in ('finetune', 'adapter', 'quantized', 'merge') then relation end as relation,
     source
 from (
-    from structured union all by name from tags union all by name from cards union all by name from annotations
+    from structured union all by name from tags union all by name from cards
+    union all by name from adapters union all by name from annotations
 )
 where trim(declared_parent, e' \t\r\n') <> '';
 

@@ -71,7 +71,9 @@ with ranked as (
         case when resolved.drop_reason is null then resolved.parent_id else left(resolved.parent_id, 200) end
             as parent_id,
         claims.relation, resolved.drop_reason, claims.source,
-        case claims.source when 'base_models' then 1 when 'tag' then 2 when 'annotation' then 3 else 4 end as strength
+        case claims.source
+            when 'base_models' then 1 when 'tag' then 2 when 'annotation' then 3 when 'card_data' then 4 else 5
+        end as strength
     from claims join resolved using (declared_parent)
 )
 select
