@@ -78,13 +78,9 @@ class Atlas:
             TableNotMaterialized: an input is missing.
         """
         self.begin(table, partition)
-        contract = contract_of(table)
         views = self.read_partitions(table, partition)
         views.update(dict.fromkeys(also))
-        optional = [given.table for given in contract.inputs if given.is_optional]
-        return self.store.connect(
-            views, optional=optional, threads=self.settings.threads, memory_limit=self.settings.memory_limit
-        )
+        return self.store.connect(views, threads=self.settings.threads, memory_limit=self.settings.memory_limit)
 
     def write(
         self, table: str, rows: pa.Table, partition: str | None = None, *, attachment: bytes | None = None
@@ -100,8 +96,7 @@ class Atlas:
 
         None where there is no such partition, or where it is damaged: it is then made anew from nothing.
         """
-        receipt = self.store.receipt(table, partition)
-        if receipt is None or receipt.contract != contract_of(table).fingerprint:
+        if self._receipt(table, partition) is None:
             return None
         try:
             return (self.store.read(table, partition), *self.store.read_attachment(table, partition))
@@ -136,10 +131,14 @@ class Atlas:
             partition: its partition.
             stamps: as for ``provenance``; one mapping for many partitions looks at a folder once, not once for each.
         """
+        receipt = self._receipt(table, partition)
+        return receipt is not None and receipt.inputs == self.provenance(table, partition, stamps=stamps)
+
+    def _receipt(self, table: str, partition: str | None) -> Receipt | None:
+        """The receipt of a whole partition that was written under the present contract; None otherwise."""
         receipt = self.store.receipt(table, partition)
-        if receipt is None or receipt.contract != contract_of(table).fingerprint:
-            return False
-        return receipt.inputs == self.provenance(table, partition, stamps=stamps)
+        is_present = receipt is not None and receipt.contract == contract_of(table).fingerprint
+        return receipt if is_present else None
 
     def _partitions(self, given: Input, partition: str | None) -> list[str] | None:
         if contract_of(given.table).partitioned_by is None:

@@ -9,10 +9,9 @@ from rich.table import Table
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.release.bundle import FOLDER
 from atlas_pipeline.release.card import facts
+from atlas_pipeline.release.warehouse import VIEWS
 from atlas_pipeline.schema import TABLES
 from atlas_pipeline.storage import load_query
-
-VIEWS = ("atlas_models", "atlas_edges")
 
 
 def open_tables(atlas: Atlas) -> duckdb.DuckDBPyConnection:

@@ -34,11 +34,6 @@ def contract_check(table: str) -> Check:
     )
 
 
-def key_of(contract: TableContract) -> tuple[str, ...]:
-    """Columns that identify a row among all partitions: the contract's key, after the snapshot where there are some."""
-    return ("snapshot", *contract.key) if contract.partitioned_by == "snapshot" else contract.key
-
-
 def check_contract(connection: duckdb.DuckDBPyConnection, table: str) -> CheckResult:
     """Check the rows that the connection's view of a table shows, in one scan.
 
@@ -55,17 +50,17 @@ def check_contract(connection: duckdb.DuckDBPyConnection, table: str) -> CheckRe
     if problems:
         return CheckResult(check, len(problems), tuple(problems[:SAMPLE_ROWS]))
     rules = list(_rules(contract))
-    key = _quoted(key_of(contract))
+    key = _quoted(contract.full_key)
     counts = ", ".join(f"count(*) filter (where {rule.condition})" for rule in rules)
     # The key stands in a row because count(distinct) passes over a bare null.
     n_repeated, *n_failing = connection.execute(
         f"select count(*) - count(distinct row({key})), {counts} from {table}"
     ).fetchall()[0]
-    struct = "{" + ", ".join(f"{sql_literal(name)}: {_quoted((name,))}" for name in key_of(contract)) + "}"
+    struct = "{" + ", ".join(f"{sql_literal(name)}: {_quoted((name,))}" for name in contract.full_key) + "}"
     if n_repeated:
         groups = f"(select {key} from {table} group by all having count(*) > 1)"
         example = _first(connection, f"select min({struct}) from {groups}")
-        problems.append(f"key ({', '.join(key_of(contract))}) repeated: {n_repeated} rows, as {example}")
+        problems.append(f"key ({', '.join(contract.full_key)}) repeated: {n_repeated} rows, as {example}")
     for rule, n_rows in zip(rules, n_failing, strict=True):
         if n_rows:
             # As a filter of an aggregate, not as a where: there DuckDB trusts Parquet statistics, which leave NaN out.

@@ -8,7 +8,6 @@ from typing import IO, Final
 
 import pyarrow as pa
 
-from atlas_pipeline.quality.contracts import key_of
 from atlas_pipeline.release.card import write_card
 from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.release.warehouse import build_warehouse
@@ -137,7 +136,7 @@ def _resource(contract: TableContract, files: list[dict[str, object]]) -> dict[s
         "path": [file["path"] for file in files],
         "rows": sum(int(str(file["rows"])) for file in files),
         "files": [_described(file) for file in files],
-        "schema": {"fields": [_field(column) for column in contract.columns], "primaryKey": list(key_of(contract))},
+        "schema": {"fields": [_field(column) for column in contract.columns], "primaryKey": list(contract.full_key)},
     }
 
 

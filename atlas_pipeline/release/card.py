@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
-from atlas_pipeline.quality.contracts import key_of
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.storage import TableStore
 
@@ -109,7 +108,7 @@ def _tables(store: TableStore) -> str:
         receipts = [store.receipt(table, p) for p in store.partitions(table)]
         n_rows = sum(receipt.rows for receipt in receipts if receipt)
         contract = contract_of(table)
-        rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in key_of(contract)), n_rows))
+        rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in contract.full_key), n_rows))
     intro = "Columns, types and units stand in `data_dictionary.md`, checksums in `datapackage.json`."
     return f"## Tables\n\n{_table(('table', 'one row per', 'key', 'rows'), rows)}\n\n{intro}"
 

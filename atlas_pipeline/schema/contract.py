@@ -59,12 +59,10 @@ class Input:
         table: its name.
         scope: which of its partitions are read: the ``same`` one, every snapshot ``up_to`` the own one, the
             ``latest`` snapshot, or ``all``.
-        is_optional: whether the table may be absent, and is then read as empty.
     """
 
     table: str
     scope: Scope = "same"
-    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,11 @@ class TableContract:
     def table(self) -> str:
         """The table's name within its stage."""
         return self.name.split(".")[1]
+
+    @property
+    def full_key(self) -> tuple[str, ...]:
+        """Columns that identify a row among all partitions: the key, after the snapshot where there are some."""
+        return ("snapshot", *self.key) if self.partitioned_by == "snapshot" else self.key
 
     @property
     def arrow_schema(self) -> pa.Schema:

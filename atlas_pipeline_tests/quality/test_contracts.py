@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_pipeline.quality.contracts import check_contract, key_of
+from atlas_pipeline.quality.contracts import check_contract
 from atlas_pipeline.schema import STAGES, TABLES, contract_of
 from atlas_pipeline_tests.quality.sound_tables import SNAPSHOTS, loose_table, row
 
@@ -94,7 +94,7 @@ def test_null_in_a_key_of_one_column_is_no_repetition():
 
 
 def test_key_repeats_within_a_snapshot_not_among_them_and_among_all_regions():
-    assert key_of(contract_of("components.models")) == ("snapshot", "model_id")
+    assert contract_of("components.models").full_key == ("snapshot", "model_id")
     twice = [row("components.models", snapshot=OLD), row("components.models", snapshot=LATEST)]
     assert check("components.models", twice).is_passed
     assert check("components.models", [*twice, twice[0]]).sample == (
