@@ -21,7 +21,11 @@ from atlas_pipeline.schema import Input, TableContract, contract_of
 from atlas_pipeline.settings import Settings
 from atlas_pipeline.storage import Receipt, StorageError, TableNotMaterialized, TableStore, code_digest
 
-LOCATIONS = ("hub_stats", "weights", "annotations", "evaluations", "truth")
+LOCATIONS = ("hub_stats", "weights", "annotations", "cards", "evaluations", "truth")
+
+
+FILES_OF_SNAPSHOTS = {"hub_stats": ("{}/models.parquet",), "cards": ("{}.parquet", "{}/cards.parquet")}
+"""Files in a location that belong to one snapshot alone: another one's does not make it out of date."""
 
 
 class Atlas:
@@ -69,6 +73,8 @@ class Atlas:
     def connect(self, table: str, partition: str | None, *, also: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that sees exactly the inputs of a table's partition.
 
+        It gives rows in no order but the one that a query asks for, and uses all cores for that.
+
         Args:
             table: the table that is to be made.
             partition: its partition.
@@ -80,10 +86,17 @@ class Atlas:
         self.begin(table, partition)
         views = self.read_partitions(table, partition)
         views.update(dict.fromkeys(also))
-        return self.store.connect(views, threads=self.settings.threads, memory_limit=self.settings.memory_limit)
+        return self.store.connect(
+            views, threads=self.settings.threads, memory_limit=self.settings.memory_limit, keeps_order=False
+        )
 
     def write(
-        self, table: str, rows: pa.Table, partition: str | None = None, *, attachment: bytes | None = None
+        self,
+        table: str,
+        rows: pa.Table | pa.RecordBatchReader,
+        partition: str | None = None,
+        *,
+        attachment: bytes | None = None,
     ) -> Receipt:
         """Write a partition, its receipt saying what it was made from: what there was when it was begun, or is now."""
         inputs = self._begun.pop((table, partition), None) or self.provenance(table, partition)
@@ -157,9 +170,9 @@ class Atlas:
         if name not in LOCATIONS:
             return str(getattr(self.settings, name))
         location = self.settings.location(name)
-        if name == "hub_stats" and contract.partitioned_by == "snapshot":
-            own = Path(location) / str(partition) / "models.parquet"
-            location = str(own) if own.is_file() else location
+        if contract.partitioned_by == "snapshot":
+            own = (Path(location) / file.format(partition) for file in FILES_OF_SNAPSHOTS.get(name, ()))
+            location = next((str(path) for path in own if path.is_file()), location)
         if location not in stamps:
             stamps[location] = stamp(location)
         return stamps[location]

@@ -14,21 +14,35 @@ import atlas_pipeline.raw.assets as raw
 import atlas_pipeline.release.assets as release
 import atlas_pipeline.trends.assets as trends
 from atlas_pipeline.atlas import Atlas
+from atlas_pipeline.orchestration import asset_key
 from atlas_pipeline.quality.checks import all_table_checks
+from atlas_pipeline.schema import TABLES, round_of
 from atlas_pipeline.settings import Settings
 
 STAGES = (raw, components, features, distances, edges, attributes, trends, release)
 
+
+def _of_round(number: int) -> dg.AssetSelection:
+    """The tables by snapshot that are made in one round over all snapshots."""
+    of_round = [t for t in TABLES if TABLES[t].partitioned_by == "snapshot" and round_of(t) == number]
+    return dg.AssetSelection.assets(*(asset_key(table) for table in of_round))
+
+
 JOBS = (
     dg.define_asset_job(
         "snapshots",
-        selection=dg.AssetSelection.groups("raw"),
-        description="Read hub-stats snapshots. A job of its own: a snapshot is cleaned with all earlier ones at hand.",
+        selection=_of_round(0),
+        description="Read snapshots and cards. A job of its own: a snapshot is cleaned with all earlier ones at hand.",
     ),
     dg.define_asset_job(
         "documented_atlas",
-        selection=dg.AssetSelection.groups("components", "attributes", "trends"),
+        selection=_of_round(1),
         description="One snapshot: cleaned models, documented parents, regions, impact, attributes, trends.",
+    ),
+    dg.define_asset_job(
+        "across_snapshots",
+        selection=_of_round(2),
+        description="What changed since the snapshot before. After documented_atlas of all snapshots.",
     ),
     dg.define_asset_job(
         "charting",

@@ -79,7 +79,7 @@ def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionConte
 def materialized(
     context: dg.AssetExecutionContext,
     atlas: Atlas,
-    rows: pa.Table,
+    rows: pa.Table | pa.RecordBatchReader,
     *,
     attachment: bytes | None = None,
     picture: bytes | None = None,
@@ -90,7 +90,7 @@ def materialized(
     Args:
         context: of the running asset.
         atlas: where to write.
-        rows: the table's rows for the run's partition.
+        rows: the table's rows for the run's partition; a reader must give them in the contract's order.
         attachment: safetensors bytes to lie beside them.
         picture: a small PNG.
         notes: sentences about input that was passed over; logged as warnings too.
@@ -99,7 +99,7 @@ def materialized(
     receipt = atlas.write(table, rows, partition_of(context), attachment=attachment)
     for note in notes:
         context.log.warning(note)
-    metadata = _metadata(atlas, receipt, rows)
+    metadata = _metadata(atlas, receipt)
     if notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in notes[:50]))
     if picture is not None:
@@ -130,15 +130,16 @@ def _mapping(contract: TableContract, given: Input) -> dg.PartitionMapping | Non
     return dg.AllPartitionMapping() if contract_of(given.table).partitioned_by else None
 
 
-def _metadata(atlas: Atlas, receipt: Receipt, rows: pa.Table) -> dict[str, Any]:
+def _metadata(atlas: Atlas, receipt: Receipt) -> dict[str, Any]:
     is_partition = receipt.partition is not None
-    sample = rows.slice(0, SAMPLE_ROWS).to_pylist()
+    with atlas.store.connect({receipt.table: [receipt.partition] if receipt.partition is not None else None}) as stored:
+        sample = stored.sql(f"from {receipt.table} limit {SAMPLE_ROWS}").to_arrow_table()
     return {
         "dagster/partition_row_count" if is_partition else "dagster/row_count": receipt.rows,
         "bytes": receipt.bytes,
         "sha256": receipt.sha256,
         "path": dg.MetadataValue.path(atlas.store.files.url(atlas.store.file_name(receipt.table, receipt.partition))),
-        "sample": dg.MetadataValue.md(_markdown(rows.schema.names, sample)),
+        "sample": dg.MetadataValue.md(_markdown(sample.schema.names, sample.to_pylist())),
     }
 
 

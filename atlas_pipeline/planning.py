@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from atlas_pipeline.atlas import Atlas
-from atlas_pipeline.schema import STAGES, TABLES, TableContract
+from atlas_pipeline.schema import STAGES, TABLES, TableContract, round_of
+
+ROUNDS: Final = ("raw", "documented atlas", "across snapshots")
+"""Rounds over all snapshots: what is read, what it makes with earlier snapshots at hand, what compares those."""
 
 
 class SelectionError(ValueError):
@@ -75,11 +79,11 @@ def phases(atlas: Atlas, snapshots: Sequence[str], tables: Sequence[str]) -> lis
     def chosen(condition: Callable[[TableContract], bool]) -> tuple[str, ...]:
         return tuple(name for name in tables if condition(TABLES[name]))
 
+    def by_snapshot(number: int) -> tuple[str, ...]:
+        return chosen(lambda c: c.partitioned_by == "snapshot" and round_of(c.name) == number)
+
     made = [
-        Phase("raw", chosen(lambda c: c.stage == "raw"), lambda: snapshots),
-        Phase(
-            "documented atlas", chosen(lambda c: c.partitioned_by == "snapshot" and c.stage != "raw"), lambda: snapshots
-        ),
+        *(Phase(name, by_snapshot(number), lambda: snapshots) for number, name in enumerate(ROUNDS)),
         Phase("charting", chosen(lambda c: c.partitioned_by == "region"), atlas.region_partitions),
         Phase("release", chosen(lambda c: c.partitioned_by is None), lambda: [None]),
     ]

@@ -41,7 +41,12 @@ class Settings:
         hub_stats: a ``models.parquet``, a folder of ``<snapshot>/models.parquet``, ``hf://…``, ``hub`` or ``demo``.
         weights: a folder ``<org>/<name>/<files>``, ``demo``, or empty for metadata only.
         annotations: folder of CSVs with hand-made parents and aliases; empty for the project's own alone.
+        cards: Parquet files of model cards (id, card): ``<snapshot>.parquet`` in a folder, or one file; empty for the
+            README.md files in the folder of weights.
         evaluations: folder of Parquet or CSV files model_id, leaderboard, benchmark, value; empty for none.
+        llm_endpoint: base URL of an OpenAI-compatible service that reads results out of cards; empty for none. Its key
+            is taken from OPENAI_API_KEY.
+        llm_model: the model that the service is asked for.
         truth: Parquet or CSV of true edges to score charting against, ``demo``, or empty for hidden documented edges.
         release_repo: Hub data set to publish to; empty for a dry run.
         seed: seed of every random choice.
@@ -56,7 +61,10 @@ class Settings:
     hub_stats: str = DEMO
     weights: str = DEMO
     annotations: str = ""
+    cards: str = ""
     evaluations: str = ""
+    llm_endpoint: str = ""
+    llm_model: str = ""
     truth: str = DEMO
     release_repo: str = ""
     seed: int = 0
@@ -91,11 +99,16 @@ class Settings:
         values["home"] = given.get("home", DEFAULT_HOME)
         for name in [name for name in LEAST if name in given]:
             values[name] = _whole_number(name, given[name])
-        for name in ("home", "hub_stats", "weights", "annotations", "evaluations", "truth"):
+        for name in ("home", "hub_stats", "weights", "annotations", "cards", "evaluations", "truth"):
             if name in values:
                 values[name] = _absolute(name, str(values[name]))
         if (limit := given.get("memory_limit")) and not _MEMORY.fullmatch(limit):
             raise SettingsError(f"ATLAS_MEMORY_LIMIT takes a size as 4GB or 50%, not {limit!r}")
+        endpoint = given.get("llm_endpoint", "")
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise SettingsError("ATLAS_LLM_ENDPOINT takes an address that begins with http:// or https://")
+        if bool(endpoint) != bool(given.get("llm_model")):
+            raise SettingsError("ATLAS_LLM_ENDPOINT and ATLAS_LLM_MODEL are only of use together")
         return cls(**values)  # type: ignore[arg-type]
 
     @property
@@ -122,7 +135,7 @@ class Settings:
         """A setting's location with ``demo`` replaced by the place in the demo hub.
 
         Args:
-            name: hub_stats, weights, truth, annotations or evaluations.
+            name: hub_stats, weights, truth, annotations, cards or evaluations.
         """
         value = str(getattr(self, name))
         places = {"hub_stats": "hub_stats", "weights": "models", "truth": "truth.parquet"}

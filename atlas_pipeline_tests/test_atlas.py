@@ -24,6 +24,7 @@ from atlas_pipeline_tests.storage.contract_rows import some_rows
 EARLY, LATE = SNAPSHOTS = ("2025-06-01", "2025-12-01")
 BUCKETS = ("bucket-00", "bucket-01")
 REGION_TABLES = ("features.models", "distances.neighbors", "edges.charted", "edges.scores")
+FOLDERS = ("hub_stats", "weights", "annotations", "cards", "evaluations")
 Made = tuple[str, str | None]
 
 
@@ -57,7 +58,7 @@ def stale(atlas: Atlas) -> set[Made]:
 
 
 def atlas_in(folder: Path) -> Atlas:
-    locations = {name: str(folder / name) for name in ("home", "hub_stats", "weights", "annotations", "evaluations")}
+    locations = {name: str(folder / name) for name in ("home", *FOLDERS)}
     return Atlas(Settings(truth=str(folder / "truth.csv"), **locations))
 
 
@@ -65,11 +66,11 @@ def atlas_in(folder: Path) -> Atlas:
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an atlas of two snapshots in which everything has been made, and the files it was made from."""
     folder = tmp_path_factory.mktemp("made")
-    places = {name: folder / name for name in ("hub_stats", "weights", "annotations", "evaluations")}
+    places = {name: folder / name for name in FOLDERS}
     for snapshot in SNAPSHOTS:
         (places["hub_stats"] / snapshot).mkdir(parents=True)
         (places["hub_stats"] / snapshot / "models.parquet").write_bytes(b"PAR1")
-    for name in ("weights", "annotations", "evaluations"):
+    for name in FOLDERS[1:]:
         (places[name] / "org" / "model").mkdir(parents=True)
         (places[name] / "org" / "model" / "file").write_bytes(b"content")
     (folder / "truth.csv").write_text("child_id,parent_id\n")
@@ -95,7 +96,12 @@ def each(*tables: str, of: tuple[str | None, ...]) -> set[Made]:
 
 
 CHANGED_SETTINGS = {
-    "seed": (1, each("features.models", "edges.charted", "edges.scores", of=BUCKETS) | {("release.files", None)}),
+    "seed": (
+        1,
+        each("features.models", "edges.charted", "edges.scores", of=BUCKETS)
+        | each("attributes.imputed", "attributes.imputed_evaluations", "attributes.scores", of=SNAPSHOTS)
+        | {("release.files", None)},
+    ),
     "n_neurons": (7, each("features.models", of=BUCKETS) | {("release.files", None)}),
     "n_neighbors": (
         7,
@@ -104,9 +110,12 @@ CHANGED_SETTINGS = {
     "large_region_models": (7, each("components.regions", of=SNAPSHOTS) | {("release.files", None)}),
     "release_repo": ("org/atlas", each("release.files", "release.published", of=(None,))),
     "truth": ("", each("edges.scores", of=BUCKETS)),
-    "weights": ("", each("features.models", of=BUCKETS)),
-    "annotations": ("", each("components.parents", of=SNAPSHOTS)),
-    "evaluations": ("", each("attributes.evaluations", of=SNAPSHOTS)),
+    "weights": ("", each("features.models", of=BUCKETS) | each("raw.cards", of=SNAPSHOTS)),
+    "annotations": ("", each("components.claims", of=SNAPSHOTS)),
+    "cards": ("", each("raw.cards", of=SNAPSHOTS)),
+    "evaluations": ("", each("attributes.results", of=SNAPSHOTS)),
+    "llm_endpoint": ("http://localhost/v1", each("attributes.results", of=SNAPSHOTS)),
+    "llm_model": ("reader", each("attributes.results", of=SNAPSHOTS)),
     "hub_stats": ("hf://datasets/org/name/models.parquet", each("raw.hub_stats", of=SNAPSHOTS)),
     "threads": (3, set()),
     "memory_limit": ("3GB", set()),
@@ -126,10 +135,11 @@ def test_a_changed_setting_makes_stale_what_it_changes(atlas: Atlas, name: str) 
 CHANGED_FILES = {
     "hub_stats/2025-06-01/models.parquet": {("raw.hub_stats", EARLY)},
     "hub_stats/2025-12-01/models.parquet": {("raw.hub_stats", LATE)},
-    "weights/org/model/file": each("features.models", of=BUCKETS),
-    "weights/org/another": each("features.models", of=BUCKETS),
-    "annotations/org/model/file": each("components.parents", of=SNAPSHOTS),
-    "evaluations/org/model/file": each("attributes.evaluations", of=SNAPSHOTS),
+    "weights/org/model/file": each("features.models", of=BUCKETS) | each("raw.cards", of=SNAPSHOTS),
+    "weights/org/another": each("features.models", of=BUCKETS) | each("raw.cards", of=SNAPSHOTS),
+    "annotations/org/model/file": each("components.claims", of=SNAPSHOTS),
+    "cards/org/model/file": each("raw.cards", of=SNAPSHOTS),
+    "evaluations/org/model/file": each("attributes.results", of=SNAPSHOTS),
     "truth.csv": each("edges.scores", of=BUCKETS),
     "hub_stats/2026-01-01/models.parquet": set(),
 }
@@ -143,21 +153,21 @@ def test_a_changed_file_makes_stale_what_reads_it(atlas: Atlas, tmp_path: Path, 
 
 
 OF_MODELS = (
-    "components.regions",
-    "components.impact",
-    "attributes.evaluations",
-    "attributes.imputed",
-    "attributes.scores",
-    "trends.depth_by_modality",
-    "trends.relations_by_month",
+    *("components.regions", "components.impact"),
+    *(name for name in TABLES if name.startswith("attributes.") and name != "attributes.evaluations"),
+    *(name for name in TABLES if name.startswith("trends.") and name != "trends.growth"),
 )
+OF_ROWS = ("components.claims", "components.parents", "components.models")
 RELEASE = each("release.checks", "release.files", of=(None,))
 CHANGED_INPUTS = {
-    ("raw.hub_stats", EARLY): each("components.parents", "components.models", of=SNAPSHOTS)
-    | {("attributes.evaluations", EARLY)},
-    ("raw.hub_stats", LATE): each("components.parents", "components.models", "attributes.evaluations", of=(LATE,)),
-    ("components.models", EARLY): each(*OF_MODELS, of=(EARLY,)) | RELEASE,
-    ("components.models", LATE): each(*OF_MODELS, of=(LATE,)) | each(*REGION_TABLES, of=BUCKETS) | RELEASE,
+    ("raw.hub_stats", EARLY): each(*OF_ROWS, of=SNAPSHOTS) | {("attributes.results", EARLY)},
+    ("raw.hub_stats", LATE): each(*OF_ROWS, "attributes.results", of=(LATE,)),
+    ("raw.cards", EARLY): each("components.cards", "attributes.results", of=(EARLY,)),
+    ("components.cards", EARLY): each("components.claims", of=SNAPSHOTS) | {("attributes.results", EARLY)},
+    ("components.models", EARLY): each(*OF_MODELS, of=(EARLY,)) | each("trends.growth", of=SNAPSHOTS) | RELEASE,
+    ("components.models", LATE): each(*OF_MODELS, "trends.growth", of=(LATE,))
+    | each(*REGION_TABLES, of=BUCKETS)
+    | RELEASE,
     ("features.models", "bucket-01"): each(*REGION_TABLES[1:], of=("bucket-01",)) | RELEASE,
     ("distances.neighbors", "bucket-00"): each(*REGION_TABLES[2:], of=("bucket-00",)) | RELEASE,
     ("edges.charted", "bucket-00"): RELEASE,
@@ -277,8 +287,8 @@ def test_a_connection_sees_the_inputs_and_no_other_partitions(atlas: Atlas) -> N
             ).fetchall()
             return {view: connection.execute(f"select count(*) from {view}").fetchall()[0][0] for (view,) in views}
 
-    assert seen("components.parents", LATE) == {"raw.hub_stats": 4}
-    assert seen("components.parents", EARLY) == {"raw.hub_stats": 2}
+    assert seen("components.parents", LATE) == {"raw.hub_stats": 4, "components.claims": 2}
+    assert seen("components.parents", EARLY) == {"raw.hub_stats": 2, "components.claims": 2}
     assert seen("components.impact", EARLY) == {"components.models": 2, "components.parents": 2}
     assert seen("edges.charted", "bucket-01") == dict.fromkeys(
         ["components.models", "components.parents", "components.regions", "distances.neighbors", "features.models"], 2

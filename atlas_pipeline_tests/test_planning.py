@@ -34,10 +34,10 @@ def named(atlas: Atlas, name: str, tables: tuple[str, ...] = tuple(TABLES)) -> P
     [
         ([], tuple(TABLES)),
         (["edges"], ("edges.charted", "edges.scores")),
-        (["edges.scores", "raw"], ("raw.hub_stats", "edges.scores")),
+        (["edges.scores", "raw"], ("raw.hub_stats", "raw.cards", "edges.scores")),
         (
             [" release/files , trends ", "trends"],
-            ("trends.depth_by_modality", "trends.relations_by_month", "release.files"),
+            (*(name for name in TABLES if name.startswith("trends.")), "release.files"),
         ),
         (list(STAGES[::-1]), tuple(TABLES)),
     ],
@@ -116,15 +116,17 @@ def test_what_is_current_is_left_and_what_is_fed_by_it_is_made_with_it(
     phase = named(atlas, "documented atlas")
     assert steps(atlas, phase) == []
     atlas.store.delete("components.impact", SNAPSHOTS[0])
-    fed = ("components.impact", "attributes.imputed", "attributes.scores", "trends.depth_by_modality")
+    reading = ("attributes.imputed", "attributes.license_lineage", "trends.statistics", "trends.depth_by_modality")
+    reading += ("trends.merge_influence", "trends.top_impact", "trends.removed_models")
+    fed = ("components.impact", *(t for t in phase.tables if t in (*reading, "attributes.scores")))
     assert steps(atlas, phase) == [Step(SNAPSHOTS[0], fed)]
     assert steps(atlas, phase, leave_out=("attributes.scores", "components.impact")) == [
-        Step(SNAPSHOTS[0], ("attributes.imputed", "trends.depth_by_modality"))
+        Step(SNAPSHOTS[0], tuple(t for t in phase.tables if t in reading))
     ]
     assert steps(atlas, phase, leave_out=phase.tables) == []
     with monkeypatch.context() as patch:
         patch.setitem(TABLES, "components.models", dataclasses.replace(TABLES["components.models"], version="2"))
-        fed = tuple(name for name in phase.tables if name != "components.parents")
+        fed = tuple(name for name in phase.tables if name not in ("components.claims", "components.parents"))
         assert steps(atlas, phase) == [Step(SNAPSHOTS[0], fed), Step(SNAPSHOTS[1], fed)]
     alone = named(atlas, "documented atlas", ("trends.relations_by_month", "components.impact"))
     assert steps(atlas, alone) == [Step(SNAPSHOTS[0], ("components.impact",))]
@@ -135,5 +137,6 @@ def test_force_means_everything_that_is_not_left_out(atlas: Atlas) -> None:
     for step in steps(atlas, phase):
         make(atlas, step)
     assert steps(atlas, phase) == []
-    assert steps(atlas, phase, force=True) == [Step(snapshot, ("raw.hub_stats",)) for snapshot in SNAPSHOTS]
-    assert steps(atlas, phase, force=True, leave_out=("raw.hub_stats",)) == []
+    assert steps(atlas, phase, force=True) == [Step(snapshot, phase.tables) for snapshot in SNAPSHOTS]
+    assert phase.tables == ("raw.hub_stats", "raw.cards", "components.cards")
+    assert steps(atlas, phase, force=True, leave_out=phase.tables) == []

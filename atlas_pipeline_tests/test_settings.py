@@ -120,3 +120,18 @@ def test_the_demo_stands_for_places_in_the_state_folder(tmp_path: Path, monkeypa
         assert settings.dagster_home == folder / "dagster"
     assert read(truth="/t.csv").location("truth") == "/t.csv"
     assert Settings("h", evaluations=DEMO).location("evaluations") == DEMO
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"ATLAS_LLM_ENDPOINT": "localhost:8000", "ATLAS_LLM_MODEL": "m"}, "begins with http"),
+        ({"ATLAS_LLM_ENDPOINT": "http://localhost:8000/v1"}, "only of use together"),
+        ({"ATLAS_LLM_MODEL": "m"}, "only of use together"),
+    ],
+)
+def test_a_language_model_needs_an_address_and_a_name(variables, problem):
+    with pytest.raises(SettingsError, match=problem):
+        Settings.from_environment(variables)
+    whole = {"ATLAS_LLM_ENDPOINT": "http://localhost:8000/v1", "ATLAS_LLM_MODEL": "m"}
+    assert Settings.from_environment(whole).llm_model == "m"

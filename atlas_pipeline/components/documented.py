@@ -19,25 +19,50 @@ from atlas_pipeline.graph import (
     edges_to_drop,
     longest_depth,
     merge_share_totals,
+    path_counted_totals,
+    shortest_depth,
     weak_components,
 )
+from atlas_pipeline.schema.components import SOURCES, WEAK_SOURCES
 from atlas_pipeline.storage import run_query
 
 REGION_BUCKETS: Final = 16
 """Small model types share so many partitions: few enough to look at, enough to fail apart."""
 
 
-def documented_parents(connection: duckdb.DuckDBPyConnection, snapshot: str, hand_made: HandMade) -> pa.Table:
-    """Rows of ``components.parents``.
+SOURCE_STRENGTH: Final = pa.table(
+    {
+        "source": list(SOURCES),
+        "strength": list(range(1, len(SOURCES) + 1)),
+        "is_weak": [source in WEAK_SOURCES for source in SOURCES],
+    }
+)
+
+
+def claims(connection: duckdb.DuckDBPyConnection, snapshot: str, hand_made: HandMade) -> pa.Table:
+    """Rows of ``components.claims``.
 
     Args:
-        connection: with raw.hub_stats up to the snapshot.
+        connection: with raw.hub_stats and components.cards up to the snapshot.
         snapshot: YYYY-MM-DD.
         hand_made: annotated parents and aliases.
     """
     connection.register("annotated", hand_made.parents)
     connection.register("aliases", hand_made.aliases)
-    run_query(connection, "components/declared_parents", snapshot=snapshot)
+    for name in ("listing", "statements", "names"):
+        run_query(connection, f"components/{name}", snapshot=snapshot)
+    return run_query(connection, "components/claims", snapshot=snapshot)
+
+
+def documented_parents(connection: duckdb.DuckDBPyConnection, snapshot: str) -> pa.Table:
+    """Rows of ``components.parents``.
+
+    Args:
+        connection: with components.claims, and raw.hub_stats up to the snapshot.
+        snapshot: YYYY-MM-DD.
+    """
+    connection.register("sources", SOURCE_STRENGTH)
+    run_query(connection, "components/listing", snapshot=snapshot)
     connection.register("mended", mend_cycles(run_query(connection, "components/parents", snapshot=snapshot)))
     return run_query(connection, "components/reached_parents").drop_columns(["strength"])
 
@@ -113,6 +138,7 @@ def impact(connection: duckdb.DuckDBPyConnection, snapshot: str) -> pa.Table:
             "snapshot": pa.repeat(snapshot, len(models)),
             "model_id": models["model_id"],
             "depth": longest_depth(graph),
+            "shortest_depth": shortest_depth(graph),
             "is_leaf": pc.equal(models["n_children"], 0),
             "hub_id": models["hub_id"],
             "n_children": models["n_children"],
@@ -120,5 +146,6 @@ def impact(connection: duckdb.DuckDBPyConnection, snapshot: str) -> pa.Table:
             "descendant_downloads": below,
             "sub_tree_downloads": below + downloads,
             "merge_share_downloads": merge_share_totals(graph, downloads),
+            "path_counted_downloads": path_counted_totals(graph, downloads),
         }
     )

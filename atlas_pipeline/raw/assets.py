@@ -1,9 +1,10 @@
-"""Asset of the raw stage."""
+"""Assets of the raw stage."""
 
 import dagster as dg
 
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.orchestration import materialized, table_asset
+from atlas_pipeline.raw.cards import read_cards
 from atlas_pipeline.raw.hub_stats import read_hub_stats
 from atlas_pipeline.raw.sources import find_snapshot
 
@@ -14,5 +15,18 @@ def hub_stats(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas])
     atlas.begin("raw.hub_stats", context.partition_key)
     source = find_snapshot(atlas.settings, context.partition_key)
     path = source.fetch(atlas.settings.state_folder)
-    raw = read_hub_stats(path, snapshot=source.snapshot, source_revision=source.revision_of(path))
+    raw = read_hub_stats(
+        path,
+        snapshot=source.snapshot,
+        source_revision=source.revision_of(path),
+        threads=atlas.settings.threads,
+        memory_limit=atlas.settings.memory_limit,
+    )
     return materialized(context, atlas, raw.rows, notes=raw.notes)
+
+
+@table_asset("raw.cards", kinds={"duckdb"})
+def cards(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
+    """One row per card."""
+    atlas.begin("raw.cards", context.partition_key)
+    return materialized(context, atlas, read_cards(atlas.settings, context.partition_key))

@@ -7,7 +7,8 @@ its type by the type that it is found with; what cannot be turned is null, and `
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,11 +20,14 @@ from duckdb.sqltypes import DuckDBPyType
 from atlas_pipeline.raw.sources import SourceError
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT
-from atlas_pipeline.storage.table_store import duckdb_type, parquet_scan
+from atlas_pipeline.storage.table_store import duckdb_type, open_database, parquet_scan
 
 JSON_COLUMNS: Final = ("gguf", "config", "cardData")
 MODEL_ID_PATTERN: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_.-]{1,199})?"
 """Names as the Hub has them, older and longer ones included; ``..`` and ``/.`` are refused apart."""
+
+ROWS_AT_ONCE: Final = 200_000
+"""Rows that are in memory at a time."""
 
 _ADDED = ("snapshot", "row_number", "source_revision", "is_rejected", "problem")
 _WHOLE = ("tinyint", "smallint", "integer", "bigint", "hugeint")
@@ -36,37 +40,79 @@ class RawSnapshot:
     """A snapshot in the superset of columns.
 
     Attributes:
-        rows: rows of ``raw.hub_stats``.
+        rows: rows of ``raw.hub_stats``, in the source's order, read as they are asked for.
         notes: columns of the source that were ignored or could not be read, one sentence each.
     """
 
-    rows: pa.Table
+    rows: pa.RecordBatchReader
     notes: tuple[str, ...]
 
 
-def read_hub_stats(path: Path, *, snapshot: str, source_revision: str) -> RawSnapshot:
-    """Read one hub-stats file.
+def read_hub_stats(
+    path: Path, *, snapshot: str, source_revision: str, threads: int = 0, memory_limit: str = ""
+) -> RawSnapshot:
+    """Read one hub-stats file; at no time more than a part of it is in memory.
 
     Args:
         path: Parquet file.
         snapshot: the snapshot's date.
         source_revision: what the file is a revision of, kept in every row.
+        threads: threads that DuckDB may use; 0 for all cores.
+        memory_limit: memory that DuckDB may use; empty for its own default.
 
     Raises:
-        SourceError: the file is no readable Parquet file or has no ``id`` column.
+        SourceError: the file is no readable Parquet file or has no ``id`` column. Where only a later part of it
+            cannot be read, the rows raise it.
     """
+    connection = open_database(threads=threads, memory_limit=memory_limit)
     try:
-        with duckdb.connect() as connection:
-            connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
-            given = connection.sql(f"from {parquet_scan([str(path)])}")
-            found = dict(zip(given.columns, given.types, strict=True))
-            if "id" not in found:
-                raise SourceError(f"{path} has no column id, so it is no hub-stats file")
-            query, notes = normalising_query(found, path)
-            rows = connection.sql(query, params={"snapshot": snapshot, "revision": source_revision}).to_arrow_table()
+        given = connection.sql(f"from {parquet_scan([str(path)])}")
+        found = dict(zip(given.columns, given.types, strict=True))
+        if "id" not in found:
+            raise SourceError(f"{path} has no column id, so it is no hub-stats file")
+        query, notes = normalising_query(found, path)
+        connection.execute(_doubles_query(found["id"], path))
+        n_rows = int(connection.execute(f"select count(*) from {parquet_scan([str(path)])}").fetchall()[0][0])
+        given_once = {"snapshot": snapshot, "revision": source_revision}
+        first = connection.sql(query, params={**given_once, "first": 0, "last": ROWS_AT_ONCE}).to_arrow_table()
     except duckdb.Error as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    return RawSnapshot(rows, notes)
+        raise _unreadable(path, error) from error
+
+    def part(start: int) -> pa.Table:
+        bounds = {**given_once, "first": start, "last": start + ROWS_AT_ONCE}
+        return connection.sql(query, params=bounds).to_arrow_table()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # Part by part: a stream out of DuckDB does not keep the file's order, and a sort of rows so wide is dear. The
+        # next part is read while the one before is written.
+        starts = range(ROWS_AT_ONCE, n_rows, ROWS_AT_ONCE)
+        with connection, ThreadPoolExecutor(1) as reading:
+            following = [reading.submit(part, start) for start in starts[:1]]
+            yield from first.to_batches()
+            for start in starts:
+                try:
+                    rows = following.pop().result()
+                except duckdb.Error as error:
+                    raise _unreadable(path, error) from error
+                if start + ROWS_AT_ONCE < n_rows:
+                    following.append(reading.submit(part, start + ROWS_AT_ONCE))
+                yield from rows.to_batches()
+
+    return RawSnapshot(pa.RecordBatchReader.from_batches(first.schema, batches()), notes)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    return SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}")
+
+
+def _doubles_query(kind: DuckDBPyType, path: Path) -> str:
+    """SQL that notes the ids that stand in several rows, with the first of them."""
+    return f"""
+        create temp table doubles as
+        select {_expression("id", TEXT, kind) or "null::varchar"} as id, min(file_row_number) + 1 as first_row
+        from {parquet_scan([str(path)], row_numbers=True)}
+        group by 1 having count(*) > 1 and id is not null
+    """
 
 
 def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[str, tuple[str, ...]]:
@@ -77,7 +123,8 @@ def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[st
         path: the file.
 
     Returns:
-        the query, with parameters snapshot and revision, and a note on each column that was ignored or unreadable.
+        the query, with parameters snapshot, revision, first and last (rows, from 0), and the table doubles(id,
+        first_row); and a note on each column that was ignored or unreadable.
     """
     wanted = [column for column in contract_of("raw.hub_stats").columns if column.name not in _ADDED]
     notes = [
@@ -105,9 +152,11 @@ def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[st
     complaints = f"concat_ws('; ', {', '.join(problems)})" if problems else "''"
     columns = ", ".join(f'"{column.name}"' for column in wanted if column.name in found)
     query = f"""
-        with given as (select row_number() over () as row_number, {columns} from {parquet_scan([str(path)])}),
+        with given as (
+            select file_row_number + 1 as row_number, {columns} from {parquet_scan([str(path)], row_numbers=True)}
+            where file_row_number >= $first and file_row_number < $last
+        ),
         made as (select row_number, {", ".join(made)}, {complaints} as complaints from given),
-        firsts as (select id, min(row_number) as first_row from made where id is not null group by id),
         judged as (
             select made.*,
                 case
@@ -115,9 +164,9 @@ def normalising_query(found: Mapping[str, DuckDBPyType], path: Path) -> tuple[st
                     when not regexp_full_match(made.id, '{MODEL_ID_PATTERN}')
                         or contains(made.id, '..') or ends_with(made.id, '/.')
                         then 'id is no model id: ' || regexp_replace(left(made.id, 100), '[[:cntrl:]]', '?', 'g')
-                    when made.row_number > firsts.first_row then 'id stands twice'
+                    when made.row_number > doubles.first_row then 'id stands twice'
                 end as rejection
-            from made left join firsts on firsts.id = made.id
+            from made left join doubles on doubles.id = made.id
         )
         select $snapshot as snapshot, $revision as source_revision, * exclude (rejection, complaints),
             rejection is not null as is_rejected,

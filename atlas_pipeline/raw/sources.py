@@ -24,7 +24,7 @@ FILE_NAME: Final = "models.parquet"
 
 _TIMES: Final = ("lastModified", "createdAt")
 _SNAPSHOT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_ON_THE_HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+\.parquet)")
+HUB_ADDRESS: Final = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+\.parquet)")
 
 
 class SourceError(Exception):
@@ -120,7 +120,7 @@ def _local(path: Path) -> SnapshotSource:
 
 
 def _on_the_hub(location: str) -> SnapshotSource:
-    match = _ON_THE_HUB.fullmatch(location)
+    match = HUB_ADDRESS.fullmatch(location)
     if match is None:
         raise SourceError(f"ATLAS_HUB_STATS={location}: expected hf://datasets/ORG/NAME[@REVISION]/PATH.parquet")
     try:

@@ -22,6 +22,19 @@ TABLES: dict[str, TableContract] = {contract.name: contract for contract in (*_M
 """All contracts by table name, in the order of the stages."""
 
 
+def round_of(table: str) -> int:
+    """The round over all snapshots in which a table by snapshot is made, from 0.
+
+    What reads other snapshots' partitions comes a round after what it reads, so that they are all there.
+    """
+    rounds = (
+        round_of(given.table) + (given.scope != "same")
+        for given in contract_of(table).inputs
+        if contract_of(given.table).partitioned_by == "snapshot"
+    )
+    return max(rounds, default=0)
+
+
 def contract_of(table: str) -> TableContract:
     """The contract of a table.
 
@@ -34,4 +47,4 @@ def contract_of(table: str) -> TableContract:
         raise KeyError(f"there is no table {table!r}; the tables are {', '.join(TABLES)}") from None
 
 
-__all__ = ["RELEASED", "STAGES", "TABLES", "Column", "Input", "TableContract", "contract_of"]
+__all__ = ["RELEASED", "STAGES", "TABLES", "Column", "Input", "TableContract", "contract_of", "round_of"]

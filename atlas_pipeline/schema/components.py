@@ -1,6 +1,19 @@
 """Contracts of the components stage: cleaned models, documented parents, regions and impact."""
 
-from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT, TEXTS, Column, Input, TableContract
+import pyarrow as pa
+
+from atlas_pipeline.schema.contract import (
+    FLAG,
+    INSTANT,
+    INTEGER,
+    REAL,
+    TEXT,
+    TEXTS,
+    Column,
+    Input,
+    TableContract,
+    struct,
+)
 from atlas_pipeline.schema.raw import SNAPSHOT
 
 MODEL_ID = Column("model_id", TEXT, "Hub id of the model, org/name.", nullable=False)
@@ -17,17 +30,104 @@ RELATION = Column(
     "relation", TEXT, "How the child was made from the parent, per edge.", nullable=False, values=RELATIONS
 )
 
+SOURCES = (
+    "base_models",
+    "tag",
+    "annotation",
+    "card_data",
+    "mergekit",
+    "adapter_config",
+    "card_text",
+    "config",
+    "gguf",
+)
+"""Who names a parent, the strongest first."""
+
+WEAK_SOURCES = ("card_text", "config", "gguf")
+"""Sources that may name something else than the parent: they count where no stronger one names a parent."""
+
+STATEMENT = struct(source=TEXT, declared_parent=TEXT, relation=TEXT, role=TEXT, quote=TEXT)
+
+CARDS = TableContract(
+    name="components.cards",
+    grain="model card",
+    description=(
+        "What a card says, parsed: its front matter as JSON, and each statement about a parent with the words in which "
+        "it stands. A card whose front matter cannot be parsed stays, with the problem; its text is read all the same."
+    ),
+    partitioned_by="snapshot",
+    key=("model_id",),
+    inputs=(Input("raw.cards"),),
+    columns=(
+        SNAPSHOT,
+        MODEL_ID,
+        Column("metadata", TEXT, "Front matter as JSON text; null where there is none, or none that can be parsed."),
+        Column("n_words", INTEGER, "Words outside front matter and code.", "words", nullable=False, minimum=0),
+        Column("problem", TEXT, "Why the front matter could not be parsed."),
+        Column(
+            "statements",
+            pa.list_(pa.field("element", STATEMENT)),
+            "Parents that the card names: source (card_data, mergekit, card_text), the parent as written, relation "
+            "where it is said, role (merged, base) in a merge, and the words.",
+            nullable=False,
+        ),
+    ),
+)
+
+CLAIMS = TableContract(
+    name="components.claims",
+    grain="(child, source, declared parent, relation)",
+    description=(
+        "Every statement that a model was made from another one, as each source makes it, resolved to the model that "
+        "it means. Nothing is overwritten: sources that contradict each other stand side by side."
+    ),
+    partitioned_by="snapshot",
+    key=("child_id", "source", "declared_parent", "relation"),
+    inputs=(Input("raw.hub_stats", "up_to"), Input("components.cards", "up_to")),
+    settings=("annotations",),
+    columns=(
+        SNAPSHOT,
+        CHILD_ID,
+        Column("source", TEXT, "Who says so.", nullable=False, values=SOURCES),
+        Column("declared_parent", TEXT, "The parent as the source wrote it.", nullable=False),
+        RELATION,
+        Column("role", TEXT, "Part that the parent plays in a merge.", values=("merged", "base")),
+        Column("quote", TEXT, "The words in which a card says it."),
+        Column(
+            "stated_in",
+            TEXT,
+            "Snapshot whose row of the child says so: an earlier one where the child itself is gone.",
+            nullable=False,
+        ),
+        Column("parent_id", TEXT, "The parent that is meant, or the text itself where it is no model.", nullable=False),
+        Column(
+            "resolution",
+            TEXT,
+            "How the name was understood: as it stands, in another letter case, by a former name, as an address, "
+            "as the model whose card a GGUF file copied (one generation nearer), as a mere ancestor, or not listed.",
+            nullable=False,
+            values=("exact", "letter_case", "alias", "nearer", "ancestor", "unlisted", "not_a_model"),
+        ),
+        Column(
+            "drop_reason",
+            TEXT,
+            "Why the claim cannot stand by itself.",
+            values=("self_loop", "not_a_model_id", "local_path"),
+        ),
+    ),
+)
+
 PARENTS = TableContract(
     name="components.parents",
     grain="(child, parent) as documented, also those that were dropped",
     description=(
-        "Every parent that the metadata or an annotation declares, with all the sources that said so. Edges that "
-        "cannot stand (self-loops, cycles, ids that name no repository) stay with is_kept = false and the reason."
+        "Every parent that some source names, with all the sources that do. Edges that cannot stand (self-loops, "
+        "cycles, ids that name no repository, weak sources that a stronger one contradicts) stay with is_kept = false "
+        "and the reason."
     ),
     partitioned_by="snapshot",
     key=("child_id", "parent_id"),
-    inputs=(Input("raw.hub_stats", "up_to"),),
-    settings=("annotations",),
+    inputs=(Input("components.claims"), Input("raw.hub_stats", "up_to")),
     columns=(
         SNAPSHOT,
         CHILD_ID,
@@ -36,10 +136,12 @@ PARENTS = TableContract(
         ),
         Column("declared_parent", TEXT, "The parent as the strongest source wrote it.", nullable=False),
         RELATION,
+        Column("relations", TEXTS, "All relations that sources claim for this edge, by name.", nullable=False),
+        Column("sources", TEXTS, f"Who said so, by name: {', '.join(SOURCES)}.", nullable=False),
         Column(
-            "sources",
+            "disagreeing_sources",
             TEXTS,
-            "Who said so: base_models, tag, card_data, adapter_config, annotation.",
+            "Sources that name parents of this child, but not this one, by name.",
             nullable=False,
         ),
         Column(
@@ -54,7 +156,7 @@ PARENTS = TableContract(
             "drop_reason",
             TEXT,
             "Why the edge was dropped.",
-            values=("self_loop", "cycle", "not_a_model_id", "local_path"),
+            values=("self_loop", "cycle", "not_a_model_id", "local_path", "outweighed"),
         ),
     ),
 )
@@ -141,6 +243,14 @@ IMPACT = TableContract(
         SNAPSHOT,
         MODEL_ID,
         Column("depth", INTEGER, "Edges on the longest path from a source model.", "edges", nullable=False, minimum=0),
+        Column(
+            "shortest_depth",
+            INTEGER,
+            "Edges on the shortest path from a source model.",
+            "edges",
+            nullable=False,
+            minimum=0,
+        ),
         Column("is_leaf", FLAG, "Whether the model has no kept child.", nullable=False),
         Column("hub_id", TEXT, "Set of sibling leaves that the model is in: its parents' ids; null without siblings."),
         Column("n_children", INTEGER, "Kept children.", "models", nullable=False, minimum=0),
@@ -169,7 +279,16 @@ IMPACT = TableContract(
             nullable=False,
             minimum=0,
         ),
+        Column(
+            "path_counted_downloads",
+            REAL,
+            "Own downloads and those of descendants, a descendant counted once for each path to it. For comparison "
+            "only: this is how such sums are published, and it is wrong wherever two paths meet.",
+            "downloads",
+            nullable=False,
+            minimum=0,
+        ),
     ),
 )
 
-TABLES = (PARENTS, MODELS, REGIONS, IMPACT)
+TABLES = (CARDS, CLAIMS, PARENTS, MODELS, REGIONS, IMPACT)

@@ -80,6 +80,7 @@ class TableContract:
         settings: names of the settings whose value changes the table.
         version: raised when the same input gives another table.
         order_by: the columns that a stored partition is sorted by; the key when empty.
+        row_group_rows: rows that are written, and so in memory, at a time; fewer where a row is large.
     """
 
     name: str
@@ -92,6 +93,7 @@ class TableContract:
     settings: tuple[str, ...] = ()
     version: str = "1"
     order_by: tuple[str, ...] = field(default=())
+    row_group_rows: int = 100_000
 
     @property
     def stage(self) -> str:

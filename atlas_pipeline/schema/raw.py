@@ -53,4 +53,26 @@ HUB_STATS = TableContract(
     ),
 )
 
-TABLES = (HUB_STATS,)
+CARDS = TableContract(
+    name="raw.cards",
+    grain="model card",
+    description=(
+        "Texts of model cards (README.md), from ATLAS_CARDS or, without it, from the folders of ATLAS_WEIGHTS. The "
+        "text is untouched but for its length; a card that cannot be read stays, with the problem and no text."
+    ),
+    partitioned_by="snapshot",
+    key=("model_id",),
+    settings=("cards", "weights"),
+    row_group_rows=5_000,
+    columns=(
+        SNAPSHOT,
+        Column("model_id", TEXT, "Hub id of the model, org/name.", nullable=False),
+        Column("source_revision", TEXT, "sha256 of the file that the card stands in.", nullable=False),
+        Column("card", TEXT, "Text of the card, front matter included."),
+        Column("n_bytes", INTEGER, "Length of the whole card in UTF-8.", "bytes", nullable=False, minimum=0),
+        Column("is_truncated", FLAG, "Whether the text was cut to its first part.", nullable=False),
+        Column("problem", TEXT, "Why there is no text, or that others stand under the same id."),
+    ),
+)
+
+TABLES = (HUB_STATS, CARDS)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from atlas_pipeline.schema import Column, TableContract
 from atlas_pipeline.storage.errors import ContractError
-
-ROW_GROUP_ROWS: Final = 100_000
 
 WIDE_BYTES: Final = 1 << 31
 """From so many bytes on, rows are reordered with 64-bit offsets: Arrow's text columns address 2 GiB at a time."""
@@ -32,18 +29,20 @@ def write_parquet(contract: TableContract, data: pa.Table | pa.RecordBatchReader
         number of rows.
 
     Raises:
-        ContractError: the rows do not keep the contract.
+        ContractError: the rows do not keep the contract, or a reader's are in another order.
     """
     _require_columns(contract, data.schema)
     if isinstance(data, pa.Table):
         data = _sorted(contract, data).to_reader()
     rows = 0
+    last: pa.Table | None = None
     with pq.ParquetWriter(stream, contract.arrow_schema, compression="zstd") as writer:
-        for group in _in_row_groups(data):
+        for group in _in_row_groups(data, contract.row_group_rows):
             conformed = [_conform(contract, column, group.column(column.name)) for column in contract.columns]
             columns = [values.combine_chunks() for values in conformed]
             table = pa.Table.from_arrays(columns, schema=contract.arrow_schema)
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            last = _require_order(contract, table, last)
+            writer.write_table(table, row_group_size=contract.row_group_rows)
             rows += group.num_rows
     return rows
 
@@ -108,12 +107,35 @@ def _sorted(contract: TableContract, table: pa.Table) -> pa.Table:
     names = contract.order_by or contract.key
     columns = {column.name: column for column in contract.columns}
     keys = pa.table({name: _conform(contract, columns[name], table.column(name)) for name in names})
-    order = pc.sort_indices(keys, [(name, "ascending") for name in names])
-    if np.array_equal(order, np.arange(table.num_rows)):
+    if _stands_in_order(keys):
         return table
+    order = pc.sort_indices(keys, [(name, "ascending") for name in names])
     if table.nbytes >= WIDE_BYTES:
         table = table.cast(pa.schema([field.with_type(_wide(field.type)) for field in table.schema]))
     return table.take(order)
+
+
+def _stands_in_order(keys: pa.Table) -> bool:
+    """Whether rows ascend by the columns, nulls last: each compared with the next, which is far cheaper than a sort."""
+    is_tied = pa.scalar(True)
+    for column in keys.columns:
+        values = column.combine_chunks()
+        this, following = values.slice(0, max(len(values) - 1, 0)), values.slice(1)
+        is_less = pc.if_else(pc.is_null(following), pc.is_valid(this), pc.fill_null(pc.less(this, following), False))
+        is_same = pc.if_else(pc.is_null(following), pc.is_null(this), pc.fill_null(pc.equal(this, following), False))
+        if not pc.all(pc.or_(pc.invert(is_tied), pc.or_(is_less, is_same))).as_py() and len(this):
+            return False
+        is_tied = pc.and_(is_tied, is_same)
+    return True
+
+
+def _require_order(contract: TableContract, group: pa.Table, last: pa.Table | None) -> pa.Table:
+    """Refuse rows that do not come in the contract's order, given the key of the row before; returns the last key."""
+    keys = group.select(list(contract.order_by or contract.key))
+    joined = keys if last is None else pa.concat_tables([last, keys])
+    if not _stands_in_order(joined):
+        raise ContractError(f"{contract.name}: rows do not come in the order of {', '.join(keys.column_names)}")
+    return keys.slice(max(keys.num_rows - 1, 0))
 
 
 def _wide(given: pa.DataType) -> pa.DataType:
@@ -129,7 +151,7 @@ def _wide(given: pa.DataType) -> pa.DataType:
     return given
 
 
-def _in_row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _in_row_groups(reader: pa.RecordBatchReader, n_rows: int) -> Iterator[pa.Table]:
     """Batches gathered to row groups of equal size, so that the bytes do not depend on how the batches came."""
     pending: list[pa.RecordBatch] = []
     n_pending = 0
@@ -137,12 +159,12 @@ def _in_row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
     for batch in reader:
         pending.append(batch)
         n_pending += batch.num_rows
-        while n_pending >= ROW_GROUP_ROWS:
+        while n_pending >= n_rows:
             table = pa.Table.from_batches(pending, reader.schema)
-            yield table.slice(0, ROW_GROUP_ROWS)
+            yield table.slice(0, n_rows)
             is_first = False
-            pending = table.slice(ROW_GROUP_ROWS).to_batches()
-            n_pending -= ROW_GROUP_ROWS
+            pending = table.slice(n_rows).to_batches()
+            n_pending -= n_rows
     if n_pending or is_first:
         yield pa.Table.from_batches(pending, reader.schema)
 

@@ -29,8 +29,10 @@ def project_file(name: str) -> Path:
 
 
 SOURCES: Final = {
+    "raw": ("repositories",),
     "components": ("graph",),
     "features": ("repositories", "weights"),
+    "attributes": ("graph",),
     "release": ("quality", "graph", "sql/checks", "sql/views"),
 }
 """What besides its own folder and its SQL decides what a stage makes."""

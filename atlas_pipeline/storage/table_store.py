@@ -186,6 +186,7 @@ class TableStore:
         optional: Sequence[str] = (),
         threads: int = 0,
         memory_limit: str = "",
+        keeps_order: bool = True,
     ) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with one view for each table, named as the table.
 
@@ -194,6 +195,8 @@ class TableStore:
             optional: tables that may be missing and are empty then.
             threads: number of threads; 0 for DuckDB's default.
             memory_limit: as DuckDB takes it; empty for its default.
+            keeps_order: whether rows come in the files' order where a query asks for none; without it, queries that
+                make tables use all cores.
 
         Raises:
             TableNotMaterialized: a table or partition is not there and not optional.
@@ -202,12 +205,7 @@ class TableStore:
         if tables is None:
             tables = {table: None for table in TABLES if self.partitions(table)}
         selects = {table: self._select(table, wanted, table in optional) for table, wanted in tables.items()}
-        connection = duckdb.connect()
-        connection.execute("set TimeZone = 'UTC'")
-        if threads:
-            connection.execute(f"set threads = {int(threads)}")
-        if memory_limit:
-            connection.execute("set memory_limit = ?", [memory_limit])
+        connection = open_database(threads=threads, memory_limit=memory_limit, keeps_order=keeps_order)
         if not self.files.is_local:
             connection.register_filesystem(self.files.filesystem)
         for table, select in selects.items():
@@ -245,16 +243,35 @@ def sql_path(path: str) -> str:
     return sql_literal(path.translate(_LITERALLY))
 
 
-def parquet_scan(paths: Sequence[str]) -> str:
+def parquet_scan(paths: Sequence[str], *, row_numbers: bool = False) -> str:
     """SQL that reads exactly these Parquet files, and of them nothing but their own columns.
 
     A folder that is named ``key=value`` adds no column.
 
     Args:
         paths: paths or URLs.
+        row_numbers: whether to add ``file_row_number``, from 0.
     """
     files = ", ".join(sql_path(path) for path in paths)
-    return f"read_parquet([{files}], hive_partitioning = false)"
+    numbered = ", file_row_number = true" if row_numbers else ""
+    return f"read_parquet([{files}], hive_partitioning = false{numbered})"
+
+
+def open_database(*, threads: int = 0, memory_limit: str = "", keeps_order: bool = True) -> duckdb.DuckDBPyConnection:
+    """An empty in-memory DuckDB with times in UTC.
+
+    Args:
+        threads: number of threads; 0 for DuckDB's default.
+        memory_limit: as DuckDB takes it; empty for its default. What is more goes to a temporary folder.
+        keeps_order: whether rows keep the order in which they are read.
+    """
+    connection = duckdb.connect()
+    connection.execute(f"set TimeZone = 'UTC'; set preserve_insertion_order = {str(keeps_order).lower()}")
+    if threads:
+        connection.execute(f"set threads = {int(threads)}")
+    if memory_limit:
+        connection.execute("set memory_limit = ?", [memory_limit])
+    return connection
 
 
 def _is_partition(name: str) -> bool:

@@ -15,5 +15,11 @@ def trend(connection: duckdb.DuckDBPyConnection, name: str, snapshot: str) -> pa
         connection: with the tables that the trend's contract names.
         name: the trend, for example ``depth_by_modality``.
         snapshot: YYYY-MM-DD.
+
+    Returns:
+        columns as in the trend's contract, in the order of its query: by key, or what matters most first.
+
+    Raises:
+        FileNotFoundError: there is no such trend.
     """
     return run_query(connection, f"trends/{name}", snapshot=snapshot)

@@ -52,8 +52,9 @@ def by_hand(parents: Iterable[tuple[str, str, str | None]] = (), aliases: Mappin
 
 @dataclass(frozen=True)
 class Atlas:
-    """The four tables of the components stage, with columns and order as they are stored."""
+    """The tables of the components stage, with columns and order as they are stored."""
 
+    claims: pa.Table
     parents: pa.Table
     models: pa.Table
     regions: pa.Table
@@ -62,6 +63,10 @@ class Atlas:
     def edges(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Rows of parents by (child, parent)."""
         return {(row["child_id"], row["parent_id"]): row for row in self.parents.to_pylist()}
+
+    def claimed(self) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """Rows of claims by (child, source, declared parent)."""
+        return {(row["child_id"], row["source"], row["declared_parent"]): row for row in self.claims.to_pylist()}
 
     def kept(self) -> set[tuple[str, str]]:
         """Kept (child, parent)."""
@@ -84,30 +89,39 @@ def document(
     listings: Mapping[str, Iterable[Mapping[str, Any]]] | Iterable[Mapping[str, Any]],
     *,
     hand_made: HandMade | None = None,
+    cards: Iterable[Mapping[str, Any]] = (),
     large_region_models: int = 1000,
 ) -> Atlas:
-    """The documented atlas of the last of the listings (by snapshot), or of one listing alone."""
+    """The documented atlas of the last of the listings (by snapshot), or of one listing alone.
+
+    Args:
+        listings: rows of raw.hub_stats, by snapshot.
+        hand_made: annotations and aliases.
+        cards: rows of components.cards, of the last snapshot where they name none.
+        large_region_models: as the setting.
+    """
     by_snapshot = listings if isinstance(listings, Mapping) else {SNAPSHOT: listings}
     snapshot = max(by_snapshot)
     raw = [
         table_of("raw.hub_stats", [{"row_number": i + 1, **row} for i, row in enumerate(rows)], snapshot=name)
         for name, rows in by_snapshot.items()
     ]
-    with connected({"raw.hub_stats": pa.concat_tables(raw)}) as connection:
+    parsed = table_of("components.cards", [{"statements": [], **card} for card in cards], snapshot=snapshot)
+    with connected({"raw.hub_stats": pa.concat_tables(raw), "components.cards": parsed}) as connection:
 
         def stored(name: str, rows: pa.Table) -> pa.Table:
             contract = contract_of(name)
             assert sorted(rows.column_names) == sorted(contract.arrow_schema.names)
             rows = rows.select(contract.arrow_schema.names).cast(contract.arrow_schema)
-            connection.execute("create schema if not exists components")
             connection.register("given", rows)
             connection.execute(f"create table {name} as from given")
             return rows
 
-        edges = documented.documented_parents(connection, snapshot, hand_made or by_hand())
-        parents = stored("components.parents", edges)
+        claims = stored("components.claims", documented.claims(connection, snapshot, hand_made or by_hand()))
+        connection.execute("drop table listing")
+        parents = stored("components.parents", documented.documented_parents(connection, snapshot))
         models = stored("components.models", documented.cleaned_models(connection, snapshot))
         named = documented.regions(connection, snapshot, large_region_models=large_region_models)
         regions = stored("components.regions", named)
         impact = stored("components.impact", documented.impact(connection, snapshot))
-    return Atlas(parents, models, regions, impact)
+    return Atlas(claims, parents, models, regions, impact)

@@ -28,8 +28,8 @@ def test_what_the_source_does_not_say_stays_unknown():
     unknown = set(found) - {
         *("snapshot", "model_id", "author", "created_at_is_floor", "is_quantized", "presence"),
         *("region_id", "region_name", "region_size", "region_partition", "is_source"),
-        *("depth", "is_leaf", "n_children", "n_descendants"),
-        *("descendant_downloads", "sub_tree_downloads", "merge_share_downloads"),
+        *("depth", "shortest_depth", "is_leaf", "n_children", "n_descendants", "descendant_downloads"),
+        *("sub_tree_downloads", "merge_share_downloads", "path_counted_downloads"),
     }
     assert {name: found[name] for name in unknown} == dict.fromkeys(unknown)
     assert {"downloads_30d", "downloads_all_time", "likes", "n_parameters", "has_card", "has_weights"} <= unknown

@@ -16,7 +16,7 @@ from atlas_pipeline.raw.hub_stats import read_hub_stats
 from atlas_pipeline.raw.sources import find_snapshots
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.settings import Settings
-from atlas_pipeline_tests.components.listings import Atlas, by_hand, connected
+from atlas_pipeline_tests.components.listings import Atlas, by_hand, connected, table_of
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data/hub_stats"
 ROWS = {"2022-02-21": 28_358, "2025-06-16": 29_848, "2026-05-20": 2_638}
@@ -31,7 +31,7 @@ def raw() -> dict[str, pa.Table]:
     for source in find_snapshots(Settings(home="/nowhere", hub_stats=str(DATA))):
         read = read_hub_stats(source.path, snapshot=source.snapshot, source_revision="test")
         assert read.notes == (), "every column of every age is known"
-        found[source.snapshot] = read.rows.select(contract.names).cast(contract)
+        found[source.snapshot] = read.rows.read_all().select(contract.names).cast(contract)
     return found
 
 
@@ -39,18 +39,22 @@ def raw() -> dict[str, pa.Table]:
 def atlases(raw) -> dict[str, Atlas]:
     found = {}
     for snapshot in raw:
-        read = {"raw.hub_stats": pa.concat_tables([rows for name, rows in raw.items() if name <= snapshot])}
+        read = {
+            "raw.hub_stats": pa.concat_tables([rows for name, rows in raw.items() if name <= snapshot]),
+            "components.cards": table_of("components.cards", []),
+        }
         with connected(read) as connection:
             made = {}
             for name, make in (
-                ("parents", lambda c, s: documented.documented_parents(c, s, by_hand())),
+                ("claims", lambda c, s: documented.claims(c, s, by_hand())),
+                ("parents", documented.documented_parents),
                 ("models", documented.cleaned_models),
                 ("regions", lambda c, s: documented.regions(c, s, large_region_models=1000)),
                 ("impact", documented.impact),
             ):
                 schema = contract_of(f"components.{name}").arrow_schema
                 made[name] = make(connection, snapshot).select(schema.names).cast(schema)
-                connection.execute("create schema if not exists components")
+                connection.execute("drop table if exists listing")
                 connection.register("given", made[name])
                 connection.execute(f"create table components.{name} as from given")
         found[snapshot] = Atlas(**made)

@@ -11,6 +11,8 @@ from atlas_pipeline.graph import (
     edges_to_drop,
     longest_depth,
     merge_share_totals,
+    path_counted_totals,
+    shortest_depth,
     weak_components,
 )
 from atlas_pipeline.graph.edge_list import UnknownNode
@@ -58,6 +60,38 @@ def test_depth_is_the_longest_path(graph):
         for child in reference.successors(node):
             expected[child] = max(expected[child], expected[node] + 1)
     assert longest_depth(graph).tolist() == [expected[node] for node in range(graph.n_nodes)]
+
+
+@given(graphs(acyclic=True))
+def test_shortest_depth_is_that_of_the_nearest_source(graph):
+    reference = as_networkx(graph)
+    sources = [node for node, degree in reference.in_degree if degree == 0]
+    expected = nx.multi_source_dijkstra_path_length(reference, set(sources))
+    assert shortest_depth(graph).tolist() == [expected[node] for node in range(graph.n_nodes)]
+
+
+@given(graphs(acyclic=True), st.integers(0, 2**32))
+def test_path_counted_totals_count_paths(graph, seed):
+    downloads = np.random.default_rng(seed).integers(0, 1000, graph.n_nodes)
+    total = path_counted_totals(graph, downloads)
+    reference = as_networkx(graph)
+    for node in range(graph.n_nodes):
+        paths = {d: len(list(nx.all_simple_paths(reference, node, d))) for d in nx.descendants(reference, node)}
+        assert total[node] == downloads[node] + sum(downloads[d] * n for d, n in paths.items())
+
+
+def test_twenty_diamonds_count_a_million_paths_and_sixty_models():
+    pairs = [(3 * i + a, 3 * i + b) for i in range(20) for a, b in ((0, 1), (0, 2), (1, 3), (2, 3))]
+    graph = graph_of(61, pairs)
+    ones = np.ones(61, dtype=np.int64)
+    count, total = descendant_totals(graph, ones)
+    assert count[0] == total[0] == 60
+    assert path_counted_totals(graph, ones)[0] == 1 + 4 * (2**20 - 1)
+
+
+def test_parallel_edges_are_one_edge_to_descendants():
+    graph = EdgeList(3, np.array([0, 0, 1]), np.array([1, 1, 2]))
+    assert descendant_totals(graph, np.array([1, 10, 100]))[1].tolist() == [110, 100, 0]
 
 
 @given(graphs(acyclic=True), st.integers(0, 2**32))

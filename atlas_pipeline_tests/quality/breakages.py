@@ -65,7 +65,79 @@ def _charted(child: str, parent: str, origin: str = "charted") -> Callable[[Rows
 MODELS, PARENTS, REGIONS = "components.models", "components.parents", "components.regions"
 IMPACT, CHARTED, NEIGHBORS = "components.impact", "edges.charted", "distances.neighbors"
 
+CLAIMS, LICENSES = "components.claims", "attributes.license_lineage"
+NO_TERMS = {"ancestor_licenses": ["mit"], "inherited_terms": ["attribution"], "lost_terms": []}
+
 BREAKAGES = (
+    Breakage(
+        f"{CLAIMS}/resolution_fits",
+        "a local path is understood as a model",
+        change(CLAIMS, _edge(TUNED), drop_reason="local_path"),
+        1,
+        (TUNED, "local_path"),
+    ),
+    Breakage(
+        f"{CLAIMS}/resolution_fits",
+        "a model names itself and the claim stands",
+        change(CLAIMS, _edge(TUNED), parent_id=TUNED, drop_reason="self_loop", resolution="not_a_model"),
+        1,
+        (TUNED, "self_loop"),
+    ),
+    Breakage(
+        f"{PARENTS}/sources_are_those_of_the_claims",
+        "a source without a claim",
+        change(PARENTS, _edge(TUNED), sources=["card_data", "tag"]),
+        1,
+        (TUNED, "card_data"),
+    ),
+    Breakage(
+        f"{PARENTS}/sources_are_those_of_the_claims",
+        "an edge that nobody claims",
+        drop(CLAIMS, **_edge(SIBLING)),
+        1,
+        (SIBLING,),
+    ),
+    Breakage(
+        f"{IMPACT}/depths_and_totals_are_in_order",
+        "the shortest way is longer than the longest",
+        change(IMPACT, _model(TUNED), shortest_depth=2),
+        1,
+        (TUNED,),
+    ),
+    Breakage(
+        f"{IMPACT}/depths_and_totals_are_in_order",
+        "fewer downloads by paths than by models",
+        change(IMPACT, _model(BASE), path_counted_downloads=99.0),
+        1,
+        (BASE, "99"),
+    ),
+    Breakage(
+        f"{LICENSES}/losses_are_edges",
+        "terms are lost on an edge that is none",
+        add(
+            LICENSES,
+            **_model(TUNED),
+            **NO_TERMS | {"lost_terms": ["attribution"]},
+            lost_at_child_id=TUNED,
+            lost_at_parent_id=GONE,
+        ),
+        1,
+        (TUNED, GONE),
+    ),
+    Breakage(
+        f"{LICENSES}/losses_are_edges",
+        "an edge is named where nothing was lost",
+        add(LICENSES, **_model(TUNED), **NO_TERMS, lost_at_child_id=TUNED, lost_at_parent_id=BASE),
+        1,
+        (TUNED, BASE),
+    ),
+    Breakage(
+        f"{LICENSES}/lost_terms_were_inherited",
+        "terms are lost that no ancestor has",
+        add(LICENSES, **_model(TUNED), **NO_TERMS | {"lost_terms": ["naming"]}),
+        1,
+        (TUNED, "naming"),
+    ),
     Breakage(
         f"{MODELS}/ends_of_edges_are_models",
         "a parent is no model of this snapshot, though of another",

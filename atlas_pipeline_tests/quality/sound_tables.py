@@ -116,15 +116,21 @@ def _documented_atlas(rows: Rows, snapshot: str) -> None:
                 snapshot=snapshot,
                 model_id=model,
                 depth=depth,
+                shortest_depth=depth,
                 is_leaf=n_children == 0,
                 n_children=n_children,
                 n_descendants=n_descendants,
                 descendant_downloads=below,
                 sub_tree_downloads=below + (downloads or 0),
                 merge_share_downloads=float(below + (downloads or 0)),
+                path_counted_downloads=float(below + (downloads or 0)),
             )
         )
     for child, parent in DOCUMENTED:
+        claim = {"child_id": child, "parent_id": parent, "declared_parent": parent, "relation": "finetune"}
+        rows["components.claims"].append(
+            row("components.claims", snapshot=snapshot, **claim, source="tag", stated_in=snapshot, resolution="exact")
+        )
         rows["components.parents"].append(
             row(
                 "components.parents",
@@ -137,6 +143,7 @@ def _documented_atlas(rows: Rows, snapshot: str) -> None:
                 stated_in=snapshot,
                 child_is_older=False,
                 is_kept=True,
+                disagreeing_sources=["card_text"] if child == SIBLING else [],
             )
         )
     rows["attributes.imputed"].append(
@@ -154,8 +161,29 @@ def _documented_atlas(rows: Rows, snapshot: str) -> None:
     rows["attributes.scores"].append(
         row("attributes.scores", snapshot=snapshot, attribute="license", n_models=2, n_correct=1, accuracy=0.5)
     )
+    result = {"model_id": BASE, "benchmark": "b", "metric": "m", "value": 0.5, "unit": "share", "leaderboard": "board"}
+    rows["attributes.results"].append(
+        row("attributes.results", snapshot=snapshot, **result, position=1, reported_value="50", reported_benchmark="B")
+    )
     rows["attributes.evaluations"].append(
-        row("attributes.evaluations", snapshot=snapshot, model_id=BASE, benchmark="b", metric="m", value=0.5)
+        row("attributes.evaluations", snapshot=snapshot, **result, sources=["leaderboard"], least=0.5, greatest=0.5)
+    )
+    rows["attributes.license_lineage"].append(
+        row(
+            "attributes.license_lineage",
+            snapshot=snapshot,
+            model_id=TUNED,
+            license="mit",
+            ancestor_licenses=["cc-by-nc-4.0"],
+            inherited_terms=["attribution", "non_commercial"],
+            lost_terms=["non_commercial"],
+            lost_at_child_id=TUNED,
+            lost_at_parent_id=BASE,
+        )
+    )
+    counted = {"statistic": "edges", "description": "Kept documented edges.", "unit": "count"}
+    rows["trends.statistics"].append(
+        row("trends.statistics", snapshot=snapshot, **counted, n_cases=4, value=4.0, paper_value=400000.0)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,18 +15,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_pipeline.raw.hub_stats import RawSnapshot, read_hub_stats
+from atlas_pipeline.raw.hub_stats import read_hub_stats
 from atlas_pipeline.raw.sources import SourceError
 from atlas_pipeline.schema import contract_of
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file as it was read to its end."""
+
+    rows: pa.Table
+    notes: tuple[str, ...]
+
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def read(folder: Path, columns: dict, *, name: str = "models.parquet", **options) -> RawSnapshot:
+def read(folder: Path, columns: dict, *, name: str = "models.parquet", **options) -> Read:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), path, **options)
-    return read_hub_stats(path, snapshot="2024-06-01", source_revision="r1")
+    raw = read_hub_stats(path, snapshot="2024-06-01", source_revision="r1")
+    return Read(raw.rows.read_all(), raw.notes)
 
 
 def one(folder: Path, column: str, values: pa.Array) -> tuple[list, list, tuple[str, ...]]:

@@ -170,7 +170,7 @@ for location in sys.argv[2:]:
             if "listed-only" not in location:
                 path = source.fetch(Path(sys.argv[1]))
                 revision = source.revision_of(path)
-                print(read_hub_stats(path, snapshot=source.snapshot, source_revision=revision).rows["id"])
+                print(read_hub_stats(path, snapshot=source.snapshot, source_revision=revision).rows.read_all()["id"])
     except SourceError as error:
         print("SourceError:", error)
 """

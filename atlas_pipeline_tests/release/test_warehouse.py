@@ -137,6 +137,9 @@ EXPECTED = {
     ],
     "undocumented": [(SILENT, ORPHAN, "finetune", "nearest", 0.7, True)],
     "how_well_charted": [("nearest", "hidden", "all", 6, 4 / 6, 0.5)],
+    "contested_parents": [(SIBLING, BASE, "finetune", ["tag"], ["card_text"], True, None)],
+    "lost_license_terms": [(TUNED, "mit", ["non_commercial"], BASE, TUNED)],
+    "section_3": [("edges", 4.0, 400000.0, 4, None, "Kept documented edges.")],
 }
 
 

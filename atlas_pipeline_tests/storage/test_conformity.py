@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.storage import ContractError, conformity
@@ -154,7 +157,7 @@ def test_a_reader_is_taken_a_row_group_at_a_time() -> None:
             yield pa.record_batch({"x": np.zeros(70_000)})
 
     reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.float64()}), batches())
-    groups = [(group.num_rows, len(taken)) for group in conformity._in_row_groups(reader)]
+    groups = [(group.num_rows, len(taken)) for group in conformity._in_row_groups(reader, 100_000)]
     assert groups == [(100_000, 2), (100_000, 3), (100_000, 5), (50_000, 5)]
 
 
@@ -164,3 +167,22 @@ def test_null_counts_are_those_of_the_whole_column() -> None:
     assert pc.sum(pc.is_null(holes["model_id"])).as_py() == 2
     with pytest.raises(ContractError, match="2 nulls"):
         stored(MODELS, holes)
+
+
+@given(st.lists(st.tuples(st.none() | st.text("ab", max_size=2), st.none() | st.integers(0, 2)), max_size=6))
+def test_rows_count_as_ordered_exactly_when_a_sort_would_leave_them(rows: list[tuple[str | None, int | None]]) -> None:
+    keys = pa.table(
+        {"text": pa.array([r[0] for r in rows], pa.string()), "n": pa.array([r[1] for r in rows], pa.int64())}
+    )
+    ordered = keys.sort_by([("text", "ascending"), ("n", "ascending")])
+    assert conformity._stands_in_order(keys) == keys.equals(ordered)
+    assert conformity._stands_in_order(ordered)
+
+
+def test_a_reader_whose_rows_stand_in_another_order_is_refused() -> None:
+    contract = dataclasses.replace(contract_of("raw.hub_stats"), row_group_rows=2)
+    rows = some_rows("raw.hub_stats", n_rows=4, row_number=[1, 2, 3, 4])
+    write_parquet(contract, rows.to_reader(), io.BytesIO())
+    for order in ([1, 0, 2, 3], [0, 2, 1, 3]):
+        with pytest.raises(ContractError, match=r"raw\.hub_stats: rows do not come in the order of row_number"):
+            write_parquet(contract, rows.take(order).to_reader(), io.BytesIO())

@@ -1,21 +1,24 @@
 -- One row for each model of the snapshot, and for each model that is gone but still somebody's parent.
 -- Reads raw.hub_stats up to the snapshot and components.parents.
+-- Of wide rows nothing is kept but what was read out of them: there are millions.
+create temp table wanted_rows as
 with
-listed as (
-    select * from raw.hub_stats
-    where not is_rejected and snapshot <= getvariable('snapshot')
-    qualify row_number() over (partition by id order by snapshot desc) = 1
-),
+current as (select id, snapshot from raw.hub_stats where not is_rejected and snapshot = getvariable('snapshot')),
 named as (
     select distinct parent_id as id from components.parents
-    where is_kept and parent_id not in (select id from listed where snapshot = getvariable('snapshot'))
+    where is_kept and parent_id not in (select id from current)
 ),
-chosen as (
-    select listed.*, null::varchar as restored_from, false as is_gone from listed where snapshot = getvariable('snapshot')
-    union all by name
-    select listed.* exclude (id), named.id, listed.snapshot as restored_from, true as is_gone
-    from named left join listed using (id)
-),
+earlier as (
+    select id, max(snapshot) as snapshot from raw.hub_stats semi join named using (id)
+    where not is_rejected and snapshot < getvariable('snapshot')
+    group by id
+)
+select id, snapshot, false as is_gone from current
+union all by name
+select named.id, earlier.snapshot, true as is_gone from named left join earlier using (id);
+
+create temp table tag_types as
+with
 known_types as (
     select distinct try_cast(config as json) ->> '$.model_type' as model_type
     from raw.hub_stats where snapshot <= getvariable('snapshot') and config is not null and contains(config, 'model_type')
@@ -23,34 +26,48 @@ known_types as (
     except select pipeline_tag from raw.hub_stats
     except select library_name from raw.hub_stats
 ),
-tag_types as (
-    -- Where the snapshot has no config, the Hub's tags still name the model type, among others.
-    select id, arg_min(tag, position) as model_type
-    from (select id, unnest(tags) as tag, generate_subscripts(tags, 1) as position from chosen where config is null)
-    join known_types on known_types.model_type = tag
-    where tag <> 'unknown' and not contains(tag, ':')
-    group by id
+tagged as (
+    select id, unnest(tags) as tag, generate_subscripts(tags, 1) as position
+    from raw.hub_stats semi join wanted_rows using (id, snapshot)
+    where config is null and not is_rejected
+)
+-- Where the snapshot has no config, the Hub's tags still name the model type, among others.
+select id, arg_min(tag, position) as model_type
+from tagged join known_types on known_types.model_type = tag
+where tag <> 'unknown' and not contains(tag, ':')
+group by id;
+
+create temp table facts as
+with
+chosen as not materialized (
+    select *, false as is_gone from raw.hub_stats where not is_rejected and snapshot = getvariable('snapshot')
+    union all by name
+    select hub_stats.*, wanted_rows.is_gone
+    from raw.hub_stats join wanted_rows using (id, snapshot)
+    where not is_rejected and wanted_rows.is_gone
 ),
-parsed as (
+parsed as not materialized (
     select
         chosen.*,
         try_cast(config as json) as config_json,
         try_cast(cardData as json) as card_json,
         try_cast(gguf as json) as gguf_json,
-        tag_types.model_type as tag_type,
         [t for t in coalesce(tags, []) if starts_with(t, 'license:') and length(t) > length('license:')]
             as license_tags,
         map_keys(safetensors.parameters) as dtypes,
-        [f for f in siblings
-            if regexp_matches(lower(f), '\.(safetensors|bin|gguf|ggml|pt|pth|th|ckpt|h5|hdf5|onnx|msgpack|tflite|pb|keras|npz|npy|'
-                || 'pkl|joblib|skops|nemo|zip|ot|pdparams|mlmodel|data-[0-9]+-of-[0-9]+)$')
-            and not regexp_matches(lower(f), '(training_args|optimizer|scheduler|rng_state|tokenizer)')] as weight_files
-    from chosen left join tag_types using (id)
+        [f for f in [f for f in siblings
+            if lower(split_part(f, '.', -1)) in (
+                'safetensors', 'bin', 'gguf', 'ggml', 'pt', 'pth', 'th', 'ckpt', 'h5', 'hdf5', 'onnx', 'msgpack',
+                'tflite', 'pb', 'keras', 'npz', 'npy', 'pkl', 'joblib', 'skops', 'nemo', 'zip', 'ot', 'pdparams',
+                'mlmodel')
+            or (contains(f, '.data-') and regexp_matches(f, '\.data-[0-9]+-of-[0-9]+$'))]
+            if contains(f, '.')
+            and not regexp_matches(f, '(?i)(training_args|optimizer|scheduler|rng_state|tokenizer)')] as weight_files
+    from chosen
 )
 select
-    getvariable('snapshot') as snapshot,
-    id as model_id,
-    coalesce(nullif(author, ''), case when contains(id, '/') then split_part(id, '/', 1) end) as author,
+    id,
+    author,
     createdAt as created_at,
     createdAt is not null and createdAt between '2022-03-02 23:29:04+00' and '2022-03-02 23:29:05.999999+00'
         as created_at_is_floor,
@@ -60,13 +77,10 @@ select
     case when downloadsAllTime >= 0 then downloadsAllTime end as downloads_all_time,
     case when likes >= 0 then likes end as likes,
     pipeline_tag,
-    modalities.modality,
     library_name,
-    coalesce(
-        case when config_json ->> '$.model_type' not in ('', 'unknown') then config_json ->> '$.model_type' end,
-        tag_type,
-        nullif(gguf_json ->> '$.architecture', '')
-    ) as model_type,
+    case when config_json ->> '$.model_type' not in ('', 'unknown') then config_json ->> '$.model_type' end
+        as config_type,
+    nullif(gguf_json ->> '$.architecture', '') as gguf_type,
     config_json ->> '$.architectures[0]' as architecture,
     coalesce(
         substr(license_tags[1], length('license:') + 1),
@@ -97,14 +111,10 @@ select
         when siblings is not null then len(weight_files) > 0
         when safetensors is not null or gguf is not null then true
     end as has_weights,
-    case
-        when is_gone then 'removed'
-        when siblings is not null and len(weight_files) = 0 and safetensors is null and gguf is null
-            then 'without_weights'
-        else 'present'
-    end as presence,
-    restored_from
-from parsed left join (
+    siblings is not null and len(weight_files) = 0 and safetensors is null and gguf is null as is_without_weights
+from parsed;
+
+with modalities as (
     select unnest(tags) as pipeline_tag, modality from (
         values
         ('nlp', ['text-generation', 'text2text-generation', 'fill-mask', 'token-classification', 'text-classification',
@@ -124,5 +134,32 @@ from parsed left join (
         ('other', ['reinforcement-learning', 'robotics', 'tabular-classification', 'tabular-regression',
             'time-series-forecasting', 'graph-ml', 'other'])
     ) as mapping(modality, tags)
-) as modalities using (pipeline_tag)
+)
+select
+    getvariable('snapshot') as snapshot,
+    wanted_rows.id as model_id,
+    coalesce(nullif(author, ''), case when contains(wanted_rows.id, '/') then split_part(wanted_rows.id, '/', 1) end)
+        as author,
+    created_at,
+    coalesce(created_at_is_floor, false) as created_at_is_floor,
+    last_modified_at,
+    downloads_30d,
+    downloads_all_time,
+    likes,
+    pipeline_tag,
+    modality,
+    library_name,
+    coalesce(config_type, tag_types.model_type, gguf_type) as model_type,
+    architecture,
+    license,
+    n_parameters,
+    coalesce(is_quantized, false) as is_quantized,
+    has_card,
+    has_weights,
+    case when is_gone then 'removed' when is_without_weights then 'without_weights' else 'present' end as presence,
+    case when is_gone then snapshot end as restored_from
+from wanted_rows
+left join facts using (id)
+left join tag_types using (id)
+left join modalities using (pipeline_tag)
 order by model_id

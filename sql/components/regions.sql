@@ -7,6 +7,7 @@ members as (
         labels.model_id not in (select child_id from components.parents where is_kept) as is_source
     from labels join components.models as models using (model_id)
 ),
+sizes as (select component, count(*) as region_size from labels group by component),
 named as (
     select
         component,
@@ -16,8 +17,12 @@ named as (
         arg_min(model_id, (created_at is null, created_at, model_id)) filter (is_source) as oldest_source,
         arg_min(model_id, (-n_descendants, created_at is null, created_at, model_id)) filter (is_source) as region_name,
         mode(model_type order by model_type) as family
-    from members
+    from members semi join (select component from sizes where region_size > 1) using (component)
     group by component
+    union all
+    -- Most models stand alone.
+    select component, 1, model_id, model_id, model_type
+    from members semi join (select component from sizes where region_size = 1) using (component)
 ),
 families as (
     select coalesce(family, 'unknown') as family, sum(region_size) as n_models from named group by all

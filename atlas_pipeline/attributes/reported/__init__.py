@@ -1,0 +1,1 @@
+"""Evaluation results as model-index, card tables, leaderboards and language models report them, and reconciled."""
