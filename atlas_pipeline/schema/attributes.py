@@ -152,7 +152,7 @@ SCORES = TableContract(
         "How well a method predicts what was left out (Tables 1a and 1b of the paper). All methods are scored on the "
         "same models. leave_one_out leaves out the model's own label; without_copies also those of its copies "
         "(quantised and re-uploaded versions); by_time lets only earlier models vote. What is learned comes from other "
-        "regions throughout."
+        "regions throughout. Of more than 150,000 children so many are drawn for labels, siblings together."
     ),
     partitioned_by="snapshot",
     key=("attribute", "protocol", "method"),

@@ -1,5 +1,5 @@
 -- What the numbered models report of themselves, and their set of sibling leaves (-1 for none).
--- Reads lineage_models (lineage_models.sql), components.models, parents and impact.
+-- Reads lineage_models, lineage_parents, components.models and impact.
 with
 relations as (
     -- A model with parents of several relations has no single label.
@@ -7,8 +7,8 @@ relations as (
         child_id as model_id,
         count(distinct relation) > 1 as is_mixed,
         case when count(distinct relation) = 1 then any_value(relation) end as relation
-    from components.parents
-    where is_kept and relation <> 'unknown'
+    from lineage_parents
+    where relation <> 'unknown'
     group by child_id
 )
 select

@@ -1,10 +1,10 @@
 -- Models with an edge, numbered from 0 in the order of their ids, with the groups that they vote in as numbers, and the
--- fold in which their labels are held out. Reads components.models, parents and regions.
+-- fold in which their labels are held out. Reads lineage_parents (lineage_parents.sql), components.models and regions.
 -- A fold holds whole regions. One that alone outgrows a fold is split into sets of siblings (models with the same first
 -- parent by name), so that what is learned of a model never comes from a sibling.
 create or replace temp table lineage_models as
 with
-edges as (select child_id, parent_id from components.parents where is_kept),
+edges as (select child_id, parent_id from lineage_parents),
 first_parents as (select child_id as model_id, min(parent_id) as first_parent from edges group by child_id),
 ends as (select child_id as model_id from edges union select parent_id from edges),
 members as (

@@ -30,6 +30,7 @@ class Lineage:
         created: int64 [n], microseconds since 1970; -1 where unknown or a floor.
         has_parent: bool [n].
         fold: int64 [n], below ``N_FOLDS``.
+        is_drawn: whether some children were left out.
     """
 
     model_ids: pa.ChunkedArray
@@ -40,6 +41,7 @@ class Lineage:
     created: np.ndarray
     has_parent: np.ndarray
     fold: np.ndarray
+    is_drawn: bool = False
 
     @property
     def n_models(self) -> int:
@@ -56,13 +58,15 @@ class Lineage:
         return weak_components(self.graph.keep(self.is_copy))
 
 
-def read_lineage(connection: duckdb.DuckDBPyConnection, *, seed: int) -> Lineage:
-    """Number the models with an edge; leaves ``lineage_models`` in the connection.
+def read_lineage(connection: duckdb.DuckDBPyConnection, *, seed: int, most_children: int = 0) -> Lineage:
+    """Number the models with an edge; leaves ``lineage_models`` and ``lineage_parents`` in the connection.
 
     Args:
         connection: with components.models, parents and regions of the snapshot.
-        seed: draws the folds.
+        seed: draws the folds, and the children.
+        most_children: of more children about so many are drawn, siblings together; 0 for all.
     """
+    drawn = run_query(connection, "attributes/lineage_parents", seed=str(seed), most_children=most_children)
     models = run_query(connection, "attributes/lineage_models", seed=str(seed), n_folds=N_FOLDS)
     edges = run_query(connection, "attributes/lineage_edges")
     graph = EdgeList(models.num_rows, integers(edges["parent"]), integers(edges["child"]))
@@ -71,6 +75,7 @@ def read_lineage(connection: duckdb.DuckDBPyConnection, *, seed: int) -> Lineage
         graph=graph,
         is_copy=edges["is_copy"].to_numpy().astype(bool),
         has_parent=models["has_parent"].to_numpy().astype(bool),
+        is_drawn=bool(drawn["is_drawn"][0].as_py()),
         **{name: integers(models[name]) for name in ("region", "author", "created", "fold")},
     )
 

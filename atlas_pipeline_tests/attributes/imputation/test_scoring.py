@@ -7,6 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from atlas_pipeline.attributes.imputation import scoring
+from atlas_pipeline.attributes.imputation.lineage import read_lineage
 from atlas_pipeline.attributes.imputation.scoring import calibration_error, scores
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline.schema.attributes import ATTRIBUTES, PROTOCOLS
@@ -140,3 +142,25 @@ def test_calibration_error_by_hand():
     )
     assert calibration_error(np.array([1.0]), np.array([True])) == 0
     assert calibration_error(np.zeros(0), np.zeros(0, dtype=bool)) is None
+
+
+def test_of_many_children_siblings_are_drawn_together_and_results_use_all(monkeypatch):
+    models, values = evaluated_families(60)
+    reported = [{"model_id": m, "benchmark": "b", "metric": "accuracy", "value": v} for m, v in values.items()]
+    everybody = scored(models, reported)
+    monkeypatch.setattr(scoring, "MOST_CHILDREN", 120)
+    drawn = scored(models, reported)
+    key = ("license", "leave_one_out", "hub_majority")
+    assert 0 < drawn[key]["n_models"] < everybody[key]["n_models"] / 2
+    assert drawn[key]["accuracy"] == pytest.approx(everybody[key]["accuracy"], abs=0.25)
+    results = [each for each in everybody if each[2] in RESULT_METHODS]
+    assert results and all(drawn[each] == everybody[each] for each in results)
+    with lineage_tables(models) as connection:
+        lineage = read_lineage(connection, seed=0, most_children=120)
+        assert lineage.is_drawn and not read_lineage(connection, seed=0).is_drawn
+    left = set(lineage.model_ids.to_pylist())
+    siblings = {}
+    for model, columns in models.items():
+        for parent, *_ in columns.get("parents", []):
+            siblings.setdefault(parent, set()).add(model)
+    assert all(children & left in (set(), children) for children in siblings.values())
