@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FAILED, MISUSED = 1, 2
 """Exit codes: something could not be made; the command was used wrongly."""
 
+SHOWN_ROWS = 100
+"""Rows of an answer that the terminal shows; of more, the first and the last."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -208,7 +211,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, text: str, as_json: bool) -> 
         for row in relation.to_arrow_table().to_pylist():
             sys.stdout.write(json.dumps(row, default=str) + "\n")
     else:
-        sys.stdout.write(str(relation) + "\n")
+        relation.show(max_rows=SHOWN_ROWS)
 
 
 if __name__ == "__main__":

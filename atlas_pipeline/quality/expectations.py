@@ -42,6 +42,10 @@ SUITES: Final[dict[str, tuple[Figure, ...]]] = {
         Figure("share_removed", "avg((presence = 'removed')::int)", 0, 0.5),
         Figure("first_year", "coalesce(min(year(created_at)), 2018)", 2015, 2100),
     ),
+    "components.claims": (
+        Figure("share_usable", "coalesce(avg((drop_reason is null)::int), 1)", 0.7, 1),
+        Figure("share_unlisted", "coalesce(avg((resolution = 'unlisted')::int), 0)", 0, 0.5),
+    ),
     "components.parents": (
         Figure("share_kept", "coalesce(avg(is_kept::int), 1)", 0.8, 1),
         Figure("share_child_older", "coalesce(avg(child_is_older::int), 0)", 0, 0.1),
@@ -60,6 +64,15 @@ SUITES: Final[dict[str, tuple[Figure, ...]]] = {
         Figure("parents_of_a_child", "count(*) / greatest(count(distinct child_id), 1)", 0, 3),
         Figure("mean_confidence", "coalesce(avg(confidence), 1)", 0.3, 1),
     ),
+    "attributes.evaluations": (
+        Figure("share_contradicting", "coalesce(avg((unit = 'share' and greatest - least > 0.2)::int), 0)", 0, 0.2),
+        Figure("share_of_shares_beyond_one", "coalesce(avg((value > 1)::int) filter (unit = 'share'), 0)", 0, 0.05),
+    ),
+    "attributes.imputed_evaluations": (
+        Figure("mean_error_of_shares", "avg(expected_error) filter (unit = 'share')", 0, 0.2),
+    ),
+    "attributes.license_lineage": (Figure("share_with_unknown_license", "avg(has_unknown_license::int)", 0, 0.9),),
+    "trends.statistics": (Figure("greatest_share", "max(value) filter (unit = 'share')", 0, 1),),
     "attributes.imputed": (Figure("mean_confidence", "coalesce(avg(confidence), 1)", 0.5, 1),),
 }
 

@@ -94,6 +94,34 @@ BROKEN = {
         every("edges.charted", confidence=0.25),
         "mean_confidence = 0.25, expected 0.3 to 1",
     ),
+    ("components.claims", "share_usable"): (
+        every("components.claims", drop_reason="local_path"),
+        f"{LATEST} share_usable = 0, expected 0.7 to 1",
+    ),
+    ("components.claims", "share_unlisted"): (
+        every("components.claims", resolution="unlisted"),
+        f"{LATEST} share_unlisted = 1, expected 0 to 0.5",
+    ),
+    ("attributes.evaluations", "share_contradicting"): (
+        every("attributes.evaluations", least=0.1, greatest=0.9),
+        f"{LATEST} share_contradicting = 1, expected 0 to 0.2",
+    ),
+    ("attributes.evaluations", "share_of_shares_beyond_one"): (
+        every("attributes.evaluations", value=1.5),
+        f"{LATEST} share_of_shares_beyond_one = 1, expected 0 to 0.05",
+    ),
+    ("attributes.imputed_evaluations", "mean_error_of_shares"): (
+        more("attributes.imputed_evaluations", 1, unit="share", expected_error=0.5),
+        f"{LATEST} mean_error_of_shares = 0.5, expected 0 to 0.2",
+    ),
+    ("attributes.license_lineage", "share_with_unknown_license"): (
+        every("attributes.license_lineage", has_unknown_license=True),
+        f"{LATEST} share_with_unknown_license = 1, expected 0 to 0.9",
+    ),
+    ("trends.statistics", "greatest_share"): (
+        every("trends.statistics", unit="share", value=1.5),
+        f"{LATEST} greatest_share = 1.5, expected 0 to 1",
+    ),
     ("attributes.imputed", "mean_confidence"): (
         every("attributes.imputed", confidence=0.25),
         f"{LATEST} mean_confidence = 0.25, expected 0.5 to 1",

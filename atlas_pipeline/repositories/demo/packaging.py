@@ -22,7 +22,15 @@ from atlas_pipeline.repositories.demo.formats import (
     safetensors_bytes,
     write_gguf,
 )
-from atlas_pipeline.repositories.demo.lineage import Documentation, Gguf, LoraTuning
+from atlas_pipeline.repositories.demo.lineage import (
+    Documentation,
+    FineTuning,
+    Gguf,
+    Int8,
+    LinearMerge,
+    LoraTuning,
+    SphericalMerge,
+)
 from atlas_pipeline.repositories.demo.making import MadeModel
 from atlas_pipeline.repositories.demo.networks import IMAGE_SIZE, N_CLASSES, STRIP_HEIGHT, Array, StripFormer
 
@@ -32,6 +40,16 @@ Card = Mapping[str, Any]
 _DTYPE_NAMES = {np.dtype(np.int8): "I8", np.dtype(np.uint8): "U8"} | {
     np.dtype(dtype): name for name, dtype in STORED_DTYPES.items()
 }
+
+_SENTENCES = {
+    FineTuning: "a fine-tuned version of",
+    LoraTuning: "a LoRA adapter for",
+    Int8: "a quantized version of",
+    Gguf: "a quantized version of",
+    LinearMerge: "a merge of",
+    SphericalMerge: "a merge of",
+}
+"""How a card says in prose what its front matter says too."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,8 @@ def _readme(made: MadeModel, card: Card) -> bytes:
     text = f"---\n{ModelCardData(**card).to_yaml()}\n---\n\n# {plan.name}\n\nA small network that {what}.\n"
     if "base_model" in card:
         named = card["base_model"] if isinstance(card["base_model"], list) else [card["base_model"]]
-        text += f"\nMade from {', '.join(f'`{name}`' for name in named)}.\n"
+        links = " and ".join(f"[{name}](https://huggingface.co/{name})" for name in named)
+        text += f"\nThis model is {_SENTENCES.get(type(plan.making), 'made from')} {links}.\n"
     return text.encode()
 
 

@@ -29,7 +29,7 @@ from atlas_pipeline.repositories.demo.lineage import (
     sweep,
 )
 
-RECIPE_VERSION: Final = 1
+RECIPE_VERSION: Final = 2
 
 _API: Final = Documentation.BASE_MODELS
 _TAGS: Final = Documentation.TAGS
