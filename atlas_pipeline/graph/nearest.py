@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atlas_pipeline.graph.edge_list import EdgeList
+from atlas_pipeline.graph.edge_list import EdgeList, distinct
 from atlas_pipeline.graph.structure import weak_components
 
 
@@ -65,8 +65,7 @@ def _undirected(graph: EdgeList) -> EdgeList:
     is_loop = graph.parent == graph.child
     ends = np.concatenate((graph.parent[~is_loop], graph.child[~is_loop]))
     others = np.concatenate((graph.child[~is_loop], graph.parent[~is_loop]))
-    pairs = np.unique(ends * np.int64(graph.n_nodes) + others)
-    return EdgeList(graph.n_nodes, pairs // max(graph.n_nodes, 1), pairs % max(graph.n_nodes, 1))
+    return EdgeList(graph.n_nodes, ends, others).distinct()
 
 
 def _with_label(graph: EdgeList, labelled: np.ndarray) -> np.ndarray:
@@ -98,7 +97,7 @@ def _hanging(around: EdgeList, stays: np.ndarray) -> tuple[np.ndarray, np.ndarra
         degree[leaves] = 0
         np.subtract.at(degree, hold, 1)
         np.bitwise_xor.at(neighbor, hold, leaves)
-        candidates = np.unique(hold)
+        candidates = distinct(hold)
         leaves = candidates[(degree[candidates] == 1) & ~stays[candidates]]
     for leaves in reversed(generations):
         hold = root[leaves]
@@ -139,7 +138,7 @@ def _grown(
         np.add.at(n_kept, node, 1)
         at, reached = inner.children_of(node)
         is_open = n_kept[reached] < k
-        grown = np.unique(reached[is_open] * n_labels + rank[at[is_open]])
+        grown = distinct(reached[is_open] * n_labels + rank[at[is_open]])
         # A neighbour's distance differs by one at most: what was reached before was so in the last two generations.
         before, pairs = pairs, np.setdiff1d(grown, np.concatenate((before, pairs)), assume_unique=True)
         length += 1

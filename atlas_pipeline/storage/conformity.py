@@ -32,6 +32,7 @@ def write_parquet(contract: TableContract, data: pa.Table | pa.RecordBatchReader
         ContractError: the rows do not keep the contract, or a reader's are in another order.
     """
     _require_columns(contract, data.schema)
+    is_ordered = isinstance(data, pa.Table)
     if isinstance(data, pa.Table):
         data = _sorted(contract, data).to_reader()
     rows = 0
@@ -41,7 +42,8 @@ def write_parquet(contract: TableContract, data: pa.Table | pa.RecordBatchReader
             conformed = [_conform(contract, column, group.column(column.name)) for column in contract.columns]
             columns = [values.combine_chunks() for values in conformed]
             table = pa.Table.from_arrays(columns, schema=contract.arrow_schema)
-            last = _require_order(contract, table, last)
+            if not is_ordered:
+                last = _require_order(contract, table, last)
             writer.write_table(table, row_group_size=contract.row_group_rows)
             rows += group.num_rows
     return rows
