@@ -14,12 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.schema import Input, TableContract, contract_of
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import Receipt, StorageError, TableNotMaterialized, TableStore, code_digest
+from atlas_pipeline.storage import Attachment, Receipt, TableNotMaterialized, TableStore, code_digest
 
 LOCATIONS = ("hub_stats", "weights", "annotations", "cards", "evaluations", "truth")
 
@@ -96,25 +95,11 @@ class Atlas:
         rows: pa.Table | pa.RecordBatchReader,
         partition: str | None = None,
         *,
-        attachment: bytes | None = None,
+        attachment: Attachment | None = None,
     ) -> Receipt:
         """Write a partition, its receipt saying what it was made from: what there was when it was begun, or is now."""
         inputs = self._begun.pop((table, partition), None) or self.provenance(table, partition)
         return self.store.write(table, rows, partition=partition, inputs=inputs, attachment=attachment)
-
-    def stored(
-        self, table: str, partition: str | None
-    ) -> tuple[pa.Table, dict[str, np.ndarray], dict[str, str]] | None:
-        """Rows, arrays and metadata of a partition as it was written under the present contract.
-
-        None where there is no such partition, or where it is damaged: it is then made anew from nothing.
-        """
-        if self._receipt(table, partition) is None:
-            return None
-        try:
-            return (self.store.read(table, partition), *self.store.read_attachment(table, partition))
-        except StorageError:
-            return None
 
     def provenance(
         self, table: str, partition: str | None, *, stamps: MutableMapping[str, str] | None = None

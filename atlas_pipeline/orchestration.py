@@ -4,7 +4,8 @@ Belongs here: how a contract becomes an asset. Does not belong here: assets, che
 """
 
 import base64
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ import pyarrow as pa
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import Step
 from atlas_pipeline.schema import Input, TableContract, contract_of
-from atlas_pipeline.storage import Receipt
+from atlas_pipeline.storage import Attachment, Receipt
 
 SNAPSHOTS = dg.DynamicPartitionsDefinition(name="snapshot")
 REGIONS = dg.DynamicPartitionsDefinition(name="region")
@@ -25,6 +26,9 @@ PARTITIONS: dict[str | None, dg.DynamicPartitionsDefinition | None] = {
 
 SAMPLE_ROWS = 5
 """Rows shown with a materialisation; metadata lies in the event log and must stay small."""
+
+PROGRESS_SECONDS = 5.0
+"""Time between two lines about the progress of one asset."""
 
 OWNERS = ["team:atlas"]
 
@@ -81,9 +85,10 @@ def materialized(
     atlas: Atlas,
     rows: pa.Table | pa.RecordBatchReader,
     *,
-    attachment: bytes | None = None,
+    attachment: Attachment | None = None,
     picture: bytes | None = None,
     notes: tuple[str, ...] = (),
+    figures: Mapping[str, int] | None = None,
 ) -> dg.MaterializeResult:
     """Write the rows of the running asset's table and say what was written.
 
@@ -91,21 +96,35 @@ def materialized(
         context: of the running asset.
         atlas: where to write.
         rows: the table's rows for the run's partition; a reader must give them in the contract's order.
-        attachment: safetensors bytes to lie beside them.
+        attachment: arrays to lie beside them.
         picture: a small PNG.
         notes: sentences about input that was passed over; logged as warnings too.
+        figures: what making them has cost, by name.
     """
     table = ".".join(context.asset_key.path)
     receipt = atlas.write(table, rows, partition_of(context), attachment=attachment)
     for note in notes:
         context.log.warning(note)
-    metadata = _metadata(atlas, receipt)
+    metadata = _metadata(atlas, receipt) | dict(figures or {})
     if notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in notes[:50]))
     if picture is not None:
         encoded = base64.b64encode(picture).decode()
         metadata["picture"] = dg.MetadataValue.md(f"![{table}](data:image/png;base64,{encoded})")
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.digest[:64]))
+
+
+def logged_progress(context: dg.AssetExecutionContext, what: str) -> Callable[[int, int, str], None]:
+    """A progress(done, total, name) that logs a line every few seconds, and nothing for what is done sooner."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int, name: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            context.log.info(f"{done} of {total} {what}, the last {name}")
+
+    return progress
 
 
 def register_region_partitions(context: dg.AssetExecutionContext, atlas: Atlas) -> None:
@@ -115,7 +134,7 @@ def register_region_partitions(context: dg.AssetExecutionContext, atlas: Atlas) 
     context.instance.add_dynamic_partitions("region", sorted(wanted - there))
     for gone in sorted(there - wanted):
         context.instance.delete_dynamic_partition("region", gone)
-    for table in ("features.models", "distances.neighbors", "edges.charted", "edges.scores"):
+    for table in ("features.models", "features.tensors", "distances.neighbors", "edges.charted", "edges.scores"):
         for gone in sorted(set(atlas.store.partitions(table)) - wanted):
             atlas.store.delete(table, gone)
 

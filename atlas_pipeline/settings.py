@@ -18,7 +18,14 @@ HUB: Final = "hub"
 
 DEFAULT_HOME: Final = ".atlas"
 
-LEAST: Final = {"seed": 0, "n_neurons": 1, "n_neighbors": 1, "large_region_models": 1, "threads": 0}
+LEAST: Final = {
+    "seed": 0,
+    "n_neurons": 1,
+    "n_neighbors": 1,
+    "leaves_per_node": 0,
+    "large_region_models": 1,
+    "threads": 0,
+}
 """The least value of each setting that is a whole number."""
 
 GREATEST: Final = 2**31 - 1
@@ -26,6 +33,7 @@ GREATEST: Final = 2**31 - 1
 
 _WORDS: Final = {"hub_stats": (DEMO, HUB), "weights": (DEMO, HUB), "truth": (DEMO,)}
 _MEMORY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})? ?([KMGT]i?B|%)", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?) ?(?P<prefix>[KMGT])(?P<binary>i?)B", re.IGNORECASE)
 
 
 class SettingsError(ValueError):
@@ -51,6 +59,9 @@ class Settings:
         release_repo: Hub data set to publish to; empty for a dry run.
         seed: seed of every random choice.
         n_neurons: neurons (weight rows) sampled from each model.
+        leaves_per_node: leaves sampled of each parent, drawn by the seed; 0 for all (the paper kept 3).
+        model_read_limit: bytes that sampling may read of one model, as ``64MB``.
+        run_read_limit: bytes that one run may fetch from the Hub, as ``100GB``.
         n_neighbors: nearest models kept for each model; K of the paper's Algorithm 1.
         large_region_models: a model type with at least so many models is charted in a partition of its own.
         threads: threads that DuckDB may use; 0 for all cores.
@@ -69,6 +80,9 @@ class Settings:
     release_repo: str = ""
     seed: int = 0
     n_neurons: int = 100
+    leaves_per_node: int = 0
+    model_read_limit: str = "64MB"
+    run_read_limit: str = "100GB"
     n_neighbors: int = 5
     large_region_models: int = 1000
     threads: int = 0
@@ -104,6 +118,9 @@ class Settings:
                 values[name] = _absolute(name, str(values[name]))
         if (limit := given.get("memory_limit")) and not _MEMORY.fullmatch(limit):
             raise SettingsError(f"ATLAS_MEMORY_LIMIT takes a size as 4GB or 50%, not {limit!r}")
+        for name in ("model_read_limit", "run_read_limit"):
+            if name in given and not _SIZE.fullmatch(given[name]):
+                raise SettingsError(f"ATLAS_{name.upper()} takes a size as 64MB or 1.5GiB, not {given[name][:40]!r}")
         endpoint = given.get("llm_endpoint", "")
         if endpoint and not endpoint.startswith(("http://", "https://")):
             raise SettingsError("ATLAS_LLM_ENDPOINT takes an address that begins with http:// or https://")
@@ -115,6 +132,23 @@ class Settings:
     def is_local(self) -> bool:
         """Whether the home is a folder of this machine."""
         return "://" not in self.home
+
+    def size_bytes(self, name: str) -> int:
+        """A size in bytes.
+
+        Args:
+            name: model_read_limit or run_read_limit.
+        """
+        match = _SIZE.fullmatch(str(getattr(self, name)))
+        if match is None:
+            raise SettingsError(f"{name} takes a size as 64MB or 1.5GiB, not {getattr(self, name)!r}")
+        base = 1024 if match["binary"] else 1000
+        return int(float(match["number"]) * base ** ("KMGT".index(match["prefix"].upper()) + 1))
+
+    @property
+    def hub_cache(self) -> Path:
+        """File with what was read of the Hub; it may be deleted at any time."""
+        return self.state_folder / "hub_cache.sqlite"
 
     @property
     def state_folder(self) -> Path:

@@ -135,3 +135,17 @@ def test_a_language_model_needs_an_address_and_a_name(variables, problem):
         Settings.from_environment(variables)
     whole = {"ATLAS_LLM_ENDPOINT": "http://localhost:8000/v1", "ATLAS_LLM_MODEL": "m"}
     assert Settings.from_environment(whole).llm_model == "m"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64MB", 64_000_000), ("1.5 GiB", 3 << 29), ("3kb", 3000), ("2TB", 2 * 10**12)]
+)
+def test_limits_of_reading_are_sizes(text: str, size: int) -> None:
+    assert read(model_read_limit=text).size_bytes("model_read_limit") == size
+    assert read(run_read_limit=text).size_bytes("run_read_limit") == size
+
+
+@pytest.mark.parametrize("text", ["64", "MB", "-1MB", "5%", "1e3MB", "64MB;"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="ATLAS_RUN_READ_LIMIT takes a size"):
+        read(run_read_limit=text)

@@ -19,7 +19,7 @@ from atlas_pipeline.distances.neighbors import (
     weight_clusters,
 )
 from atlas_pipeline.schema import contract_of
-from atlas_pipeline.storage.attachments import pack
+from atlas_pipeline.storage import Attachment
 
 DENSE_MODELS: Final = 5000
 """A group of more models has no dense matrix: it would take over 200 MB."""
@@ -31,7 +31,7 @@ def neighbor_table(
     metadata: Mapping[str, str],
     *,
     n_neighbors: int,
-) -> tuple[pa.Table, bytes]:
+) -> tuple[pa.Table, Attachment]:
     """Rows of ``distances.neighbors``, and the safetensors file beside them.
 
     The file holds for each group ``<group>/clusters`` (int64 [n]) and, for groups of up to ``DENSE_MODELS`` models,
@@ -58,7 +58,7 @@ def neighbor_table(
             if len(members) > 1:
                 parts.append(_cluster_rows([ids[i] for i in members], vectors[members], known, n_neighbors))
     table = pa.concat_tables([contract_of("distances.neighbors").arrow_schema.empty_table(), *parts])
-    return table, pack(matrices, {"groups": metadata["groups"]})
+    return table, Attachment(matrices, {"groups": metadata["groups"]})
 
 
 def _dates_and_regions(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[float, str]]:

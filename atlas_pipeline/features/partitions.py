@@ -1,69 +1,68 @@
-"""Samples the models of one partition, and reads what an earlier run sampled of them."""
+"""Samples the models of one partition."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from atlas_pipeline.features.plans import SamplingPlan
-from atlas_pipeline.features.sampling import (
-    SAMPLED_SCHEMA,
-    ModelToSample,
-    Progress,
-    Sampled,
-    SampledModel,
-    VectorGroup,
-    sample_models,
-)
-from atlas_pipeline.repositories import open_repository
+from atlas_pipeline.features.reading import ModelToSample, SampledModel
+from atlas_pipeline.features.sampling import Progress, Sampled, sample_models
+from atlas_pipeline.repositories import Repository
 from atlas_pipeline.schema import contract_of
-from atlas_pipeline.storage import run_query
-from atlas_pipeline.storage.attachments import pack
+from atlas_pipeline.storage import Attachment, run_query
 
 GROUPS: Final = "groups"
 """Metadata entry with the model ids and the plan of each matrix."""
 
 
-def models_to_sample(connection: duckdb.DuckDBPyConnection, partition: str) -> pa.Table:
-    """Models of a partition: model_id, region_id, base_id; given the components of the latest snapshot."""
-    return run_query(connection, "features/models_to_sample", partition=partition)
+def models_to_sample(
+    connection: duckdb.DuckDBPyConnection, partition: str, *, leaves_per_node: int, seed: int
+) -> pa.Table:
+    """Models of a partition: model_id, region_id, base_id, is_pruned; given the components of the latest snapshot."""
+    return run_query(
+        connection, "features/models_to_sample", partition=partition, leaves_per_node=leaves_per_node, seed=str(seed)
+    )
 
 
 def sample_partition(
     models: pa.Table,
-    location: str,
+    repository: Repository | None,
+    folder: Path,
     *,
     n_neurons: int,
     seed: int,
-    previous: Sampled | None = None,
+    limit_bytes: int | None = None,
     progress: Progress | None = None,
-) -> tuple[pa.Table, bytes]:
-    """Rows of ``features.models`` and the safetensors file beside them.
+) -> tuple[pa.Table, Attachment]:
+    """Rows of ``features.models`` and the arrays beside them.
 
     Args:
         models: as ``models_to_sample`` gives them.
-        location: of the weights; empty for metadata only, and then no model has a vector.
+        repository: where the weights are; None for metadata only, and then no model has a vector.
+        folder: takes the vectors while they are gathered; it must outlive the arrays.
         n_neurons: neurons per model.
         seed: seed of their draw.
-        previous: what an earlier run sampled; models whose files have not changed are not read again.
+        limit_bytes: what one model may take; None for as much as it needs.
         progress: called as progress(done, total, model_id).
-
-    Raises:
-        RepositoryError: the location cannot be opened.
     """
-    if location:
-        wanted = [ModelToSample(row["model_id"], row["base_id"]) for row in models.to_pylist()]
-        sampled = sample_models(
-            open_repository(location), wanted, n_neurons=n_neurons, seed=seed, previous=previous, progress=progress
-        )
+    wanted = [ModelToSample(r["model_id"], r["base_id"], is_pruned=r["is_pruned"]) for r in models.to_pylist()]
+    if repository is None:
+        sampled = Sampled(tuple(SampledModel(model_id=model.model_id, status="metadata_only") for model in wanted))
     else:
-        sampled = Sampled(tuple(SampledModel(name, "metadata_only") for name in models["model_id"].to_pylist()))
+        sampled = sample_models(
+            repository,
+            wanted,
+            folder,
+            n_neurons=n_neurons,
+            seed=seed,
+            limit_bytes=limit_bytes,
+            progress=progress,
+        )
     return _rows(models, sampled), _attachment(sampled)
 
 
@@ -72,35 +71,16 @@ def failures(rows: pa.Table) -> tuple[str, ...]:
     return tuple(error for error in rows["error"].to_pylist() if error is not None)
 
 
-def earlier_sample(rows: pa.Table, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Sampled:
-    """What ``sample_partition`` stored, as it was.
-
-    Args:
-        rows: rows of ``features.models``.
-        arrays: vectors by group, float32 [n, d].
-        metadata: of the safetensors file.
-    """
-    described = json.loads(metadata[GROUPS])
-    groups = {
-        name: VectorGroup(tuple(group["model_ids"]), arrays[name], SamplingPlan.from_json(group["plan"]))
-        for name, group in described.items()
-    }
-    known = rows.select(SAMPLED_SCHEMA.names).to_pylist()
-    return Sampled(tuple(SampledModel(**row) for row in known), groups)
-
-
 def _rows(models: pa.Table, sampled: Sampled) -> pa.Table:
-    table = sampled.table()
-    names = [column.name for column in contract_of("features.models").columns]
-    for count in ("bytes_read", "bytes_total", "n_neurons"):
-        table = table.set_column(table.column_names.index(count), count, pc.fill_null(table[count], 0))
-    return table.append_column("region_id", models["region_id"]).select(names)
+    regions = models["region_id"].to_pylist()
+    rows = [asdict(row) | {"region_id": region} for row, region in zip(sampled.rows, regions, strict=True)]
+    return pa.Table.from_pylist(rows, contract_of("features.models").arrow_schema)
 
 
-def _attachment(sampled: Sampled) -> bytes:
+def _attachment(sampled: Sampled) -> Attachment:
     described = {
         name: {"model_ids": list(group.model_ids), "plan": group.plan.to_json()}
         for name, group in sampled.groups.items()
     }
     arrays = {name: group.vectors for name, group in sampled.groups.items()}
-    return pack(arrays, {GROUPS: json.dumps(described, sort_keys=True)})
+    return Attachment(arrays, {GROUPS: json.dumps(described, sort_keys=True)})

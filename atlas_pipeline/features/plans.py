@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
 
-from atlas_pipeline.weights import TensorInfo, is_layer_tensor
+from atlas_pipeline.weights import Matrix
 
-MAX_COLUMNS: Final = 1 << 18
-"""Matrices with longer rows are not sampled. The longest rows of known language models have about 53,000 columns; a
-hundred rows of this length are 100 MB."""
+N_ANCHORS: Final = 2
+"""Matrices that a model gives where it cannot give them all cheaply: some quantisations keep neurons as columns, and
+then a single one costs the whole matrix."""
 
+N_ANCHOR_ROWS: Final = 8
+"""Neurons of an anchor. Sixteen rows of 4096 weights tell a quantised copy from its cousins with ease."""
+
+_VERSION: Final = 2
 _GROUP_DIGITS: Final = 12
 
 
@@ -38,7 +43,7 @@ class PlannedTensor:
     rows: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SamplingPlan:
     """The coordinates of one group of comparable models.
 
@@ -47,12 +52,14 @@ class SamplingPlan:
         seed: The seed of the draw.
         n_neurons_asked: Neurons asked for; fewer are drawn if the model has fewer.
         tensors: In the order in which their rows are joined into a vector.
+        anchors: Names of the matrices that are read where reading all is dear.
     """
 
     vector_group: str
     seed: int
     n_neurons_asked: int
     tensors: tuple[PlannedTensor, ...]
+    anchors: tuple[str, ...]
 
     @property
     def n_neurons(self) -> int:
@@ -63,6 +70,12 @@ class SamplingPlan:
     def n_dimensions(self) -> int:
         """Length of a vector."""
         return sum(len(tensor.rows) * tensor.n_columns for tensor in self.tensors)
+
+    @cached_property
+    def at_anchors(self) -> SamplingPlan:
+        """The part of the plan that lies in the anchors, as a group of its own."""
+        tensors = tuple(tensor for tensor in self.tensors if tensor.canonical in self.anchors)
+        return replace(self, vector_group=f"{self.vector_group}-anchors", tensors=tensors)
 
     def to_json(self) -> str:
         """The plan as one line of JSON, for keeping it beside the vectors."""
@@ -76,35 +89,23 @@ class SamplingPlan:
             PlannedTensor(tensor["canonical"], tensor["n_columns"], tuple(tensor["rows"]))
             for tensor in fields["tensors"]
         )
-        return cls(fields["vector_group"], fields["seed"], fields["n_neurons_asked"], tuple(tensors))
+        return cls(
+            fields["vector_group"], fields["seed"], fields["n_neurons_asked"], tuple(tensors), tuple(fields["anchors"])
+        )
 
 
-def shape_signature(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, int]]:
-    """What two models must share to be comparable: their repeated layers' matrices, by canonical name and shape.
-
-    Embeddings, heads and everything else outside the repeated layers do not count, so that a swapped head or a resized
-    vocabulary does not separate a model from its parent. A model without repeated layers is compared by all its
-    matrices. Vectors, tensors of more than two dimensions, packed or auxiliary tensors and matrices with more than
-    MAX_COLUMNS columns never count.
-
-    Returns:
-        (rows, columns) by canonical name, in the order of the names; empty if nothing can be compared.
-    """
-    matrices = {
-        info.canonical: (info.shape[0], info.shape[1])
-        for info in tensors.values()
-        if info.is_readable and len(info.shape) == 2 and info.shape[0] and 0 < info.shape[1] <= MAX_COLUMNS
-    }
-    layers = {name: shape for name, shape in matrices.items() if is_layer_tensor(name)}
-    return dict(sorted((layers or matrices).items()))
+def shape_signature(matrices: Mapping[str, Matrix]) -> dict[str, tuple[int, int]]:
+    """What two models must share to be comparable: (rows, columns) by canonical name, in the order of the names."""
+    return {name: (matrices[name].n_rows, matrices[name].n_columns) for name in sorted(matrices)}
 
 
 def make_plan(signature: Mapping[str, tuple[int, int]], *, n_neurons: int, seed: int) -> SamplingPlan:
     """Draws the neurons of a group.
 
-    The matrices take turns in a random order until all neurons are given out, so that each gets the same number, give
-    or take one, unless it has fewer rows. The draw depends on nothing but the arguments: a model that is sampled
-    later, alone or elsewhere gets the same coordinates.
+    Every matrix has the same share of the weights read, give or take a row: long rows are drawn less often, so that a
+    few matrices do not take most of the bytes. Two of the smallest matrices, the anchors, have N_ANCHOR_ROWS neurons
+    each. The draw depends on nothing but the arguments: a model that is sampled later, alone or elsewhere gets the
+    same coordinates.
 
     Args:
         signature: (rows, columns) by canonical name, from `shape_signature`.
@@ -116,32 +117,39 @@ def make_plan(signature: Mapping[str, tuple[int, int]], *, n_neurons: int, seed:
     """
     if not signature or n_neurons < 1 or seed < 0:
         raise ValueError("A plan needs matrices, at least one neuron, and a seed that is not negative.")
-    names = sorted(signature)
-    text = json.dumps([[name, *signature[name]] for name in names])
-    digest = hashlib.sha256(f"{n_neurons} neurons, seed {seed}: {text}".encode())
+    return _plan(tuple(sorted(signature.items())), n_neurons, seed)
+
+
+@lru_cache(maxsize=64)
+def _plan(signature: tuple[tuple[str, tuple[int, int]], ...], n_neurons: int, seed: int) -> SamplingPlan:
+    names = [name for name, _ in signature]
+    text = json.dumps([[name, *shape] for name, shape in signature])
+    digest = hashlib.sha256(f"plan {_VERSION}, {n_neurons} neurons, seed {seed}: {text}".encode())
     generator = np.random.default_rng(np.frombuffer(digest.digest(), dtype="<u4"))
-    capacity = np.array([signature[name][0] for name in names], dtype=np.int64)
-    counts = _take_turns(capacity, generator.permutation(len(names)), total=n_neurons)
+    n_rows = np.array([rows for _, (rows, _) in signature], dtype=np.int64)
+    n_columns = np.array([columns for _, (_, columns) in signature], dtype=np.int64)
+    order = generator.permutation(len(names))
+    # Sorted by their length, rows of each length are drawn as often as they should be, give or take one.
+    order = order[np.argsort(n_columns[order], kind="stable")]
+    anchors = order[np.argsort((n_rows * n_columns)[order], kind="stable")[:N_ANCHORS]]
+    counts = np.zeros_like(n_rows)
+    counts[anchors] = np.minimum(n_rows[anchors], min(N_ANCHOR_ROWS, n_neurons // (2 * N_ANCHORS)))
+    total = min(n_neurons, int(n_rows.sum()))
+    while (left := total - int(counts.sum())) > 0:
+        open_ = order[counts[order] < n_rows[order]]
+        drawn = _systematic(1.0 / n_columns[open_], left, start=generator.random())
+        counts[open_] += np.minimum(drawn, n_rows[open_] - counts[open_])
     tensors = []
-    for name, n_rows, count in zip(names, capacity.tolist(), counts.tolist(), strict=True):
+    for (name, (available, columns)), count in zip(signature, counts.tolist(), strict=True):
         if count:
-            rows = np.sort(generator.choice(n_rows, size=count, replace=False))
-            tensors.append(PlannedTensor(name, signature[name][1], tuple(rows.tolist())))
-    return SamplingPlan(f"shapes-{digest.hexdigest()[:_GROUP_DIGITS]}", seed, n_neurons, tuple(tensors))
+            rows = np.sort(generator.choice(available, size=count, replace=False))
+            tensors.append(PlannedTensor(name, columns, tuple(rows.tolist())))
+    chosen = tuple(sorted(names[i] for i in anchors.tolist() if counts[i]))
+    return SamplingPlan(f"shapes-{digest.hexdigest()[:_GROUP_DIGITS]}", seed, n_neurons, tuple(tensors), chosen)
 
 
-def _take_turns(capacity: np.ndarray, order: np.ndarray, *, total: int) -> np.ndarray:
-    """How many of `total` each gets when they take one a turn in the given order and leave when full: int64 [n]."""
-    counts = np.zeros_like(capacity)
-    left = min(total, int(capacity.sum()))
-    while left:
-        waiting = order[counts[order] < capacity[order]]
-        # As many full rounds at once as the fullest of those waiting allows, else one partial round.
-        rounds = min(left // waiting.size, int((capacity[waiting] - counts[waiting]).min()))
-        if rounds:
-            counts[waiting] += rounds
-            left -= rounds * waiting.size
-        else:
-            counts[waiting[:left]] += 1
-            left = 0
-    return counts
+def _systematic(weights: np.ndarray, total: int, *, start: float) -> np.ndarray:
+    """Shares `total` in proportion to the weights, each share rounded up or down so that they add up: int64 [n]."""
+    ends = np.cumsum(weights) / weights.sum() * total + start
+    ends[-1] = total + start
+    return np.diff(np.floor(ends), prepend=np.floor(start)).astype(np.int64)

@@ -1,99 +1,38 @@
-"""Sampled neurons of many models: one row about each model, one array of vectors for each group of comparable models.
+"""Sampled neurons of many models: one row about each model, one matrix for each group of comparable models.
 
-Here belongs the loop over models and what becomes of those that fail. Where files are and how they are decoded belongs
-in `repositories` and `weights`; which rows are read, in `plans`.
+Here belongs the loop over models and what becomes of those that fail; how one is read belongs in `reading`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Final
 
 import numpy as np
-import pyarrow as pa
 
-from atlas_pipeline.features.plans import SamplingPlan, make_plan, shape_signature
-from atlas_pipeline.repositories import Repository, RepositoryError
-from atlas_pipeline.weights import (
-    Float32Array,
-    Status,
-    WeightFiles,
-    Weights,
-    WeightsError,
-    adapter_base_name,
-    find_weights,
-    list_files,
-    open_adapter,
-    open_found,
-)
+from atlas_pipeline.features.plans import SamplingPlan
+from atlas_pipeline.features.reading import ModelReader, ModelToSample, Reading, SampledModel, joined_sha256
+from atlas_pipeline.repositories import FileEntry, Repository, RepositoryError
+from atlas_pipeline.weights import Float32Array
 
 Progress = Callable[[int, int, str], None]
 
-SAMPLED_SCHEMA = pa.schema(
-    [
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("format", pa.string()),
-        pa.field("bytes_read", pa.int64()),
-        pa.field("bytes_total", pa.int64()),
-        pa.field("n_neurons", pa.int64()),
-        pa.field("is_quantized", pa.bool_()),
-        pa.field("quantization", pa.string()),
-        pa.field("content_sha256", pa.string()),
-        pa.field("content_key", pa.string()),
-        pa.field("vector_group", pa.string()),
-        pa.field("error", pa.string()),
-    ]
-)
+ROWS_AT_ONCE: Final = 32
+"""Matrices that are asked for at the same time where reading is mostly waiting."""
 
+AHEAD: Final = 4
+"""Models, for each read at once, that may wait for one before them: their vectors take memory."""
 
-@dataclass(frozen=True, slots=True)
-class ModelToSample:
-    """A model, and for an adapter the base that its documentation names.
+MAX_HASHED_BYTES: Final = 1 << 30
+"""Models of more bytes are not hashed to prove what their sampled neurons say already."""
 
-    Attributes:
-        model_id: The model.
-        base_id: Tried as an adapter's base before the one in its adapter_config.json; ignored for other models.
-    """
-
-    model_id: str
-    base_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SampledModel:
-    """What sampling found out about one model. Everything after `status` is None where it is not known.
-
-    Attributes:
-        model_id: The model.
-        status: `ok`, or why there is no vector; `metadata_only` where no weights were to be read at all.
-        format: `safetensors`, `gguf`, `adapter`, or `unread` for files in another format.
-        bytes_read: Bytes read by range: headers, rows and, for an adapter, those of its base. Hashing is not counted.
-        bytes_total: Size of the weight files.
-        n_neurons: Neurons in the vector.
-        is_quantized: Whether the weights are quantised.
-        quantization: How, and how that is known.
-        content_sha256: Digest of the weight files' contents: that of the file if there is one, else the SHA-256 of the
-            files' binary digests in the order of their names. Equal digests mean equal weights.
-        content_key: Digest of everything that the row and vector depend on, also configs and an adapter's bases.
-        vector_group: Key of `Sampled.groups`.
-        error: A sentence about what went wrong.
-    """
-
-    model_id: str
-    status: Status | Literal["ok", "metadata_only"]
-    format: str | None = None
-    bytes_read: int | None = None
-    bytes_total: int | None = None
-    n_neurons: int | None = None
-    is_quantized: bool | None = None
-    quantization: str | None = None
-    content_sha256: str | None = None
-    content_key: str | None = None
-    vector_group: str | None = None
-    error: str | None = None
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +41,7 @@ class VectorGroup:
 
     Attributes:
         model_ids: Models in the order of the vectors.
-        vectors: float32 [models, plan.n_dimensions]: the planned rows, joined.
+        vectors: float32 [models, plan.n_dimensions]: the planned rows, joined; a memory map of a file.
         plan: Which coordinates these are.
     """
 
@@ -118,32 +57,29 @@ class Sampled:
     rows: tuple[SampledModel, ...] = ()
     groups: dict[str, VectorGroup] = field(default_factory=dict)
 
-    def table(self) -> pa.Table:
-        """The rows as a table with SAMPLED_SCHEMA."""
-        return pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SAMPLED_SCHEMA)
-
 
 def sample_models(
     repository: Repository,
     models: Sequence[ModelToSample],
+    folder: Path,
     *,
     n_neurons: int = 100,
     seed: int = 0,
-    previous: Sampled | None = None,
+    limit_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Sampled:
     """Reads the same neurons of all models that can be compared.
 
     A model that cannot be read gets a row that says why and never keeps others from being read. No model's vector
-    depends on which other models are sampled.
+    depends on which other models are sampled, nor on how many are read at once.
 
     Args:
         repository: Where the models are.
         models: Each model once.
+        folder: Takes the vectors while they are gathered; it must outlive the result.
         n_neurons: Neurons per model.
         seed: Seed of the draw of neurons.
-        previous: An earlier result. A model whose `content_key` is unchanged keeps its row and vector and is not read
-            again if the earlier vector has the same seed and number of neurons.
+        limit_bytes: What one model may take; None for as much as it needs.
         progress: Called as progress(done, total, model_id) after each model.
 
     Raises:
@@ -153,115 +89,98 @@ def sample_models(
         raise ValueError("Sampling needs at least one neuron and a seed that is not negative.")
     if len({model.model_id for model in models}) != len(models):
         raise ValueError("A model is given twice.")
-    sampler = _Sampler(repository, n_neurons=n_neurons, seed=seed, previous=previous)
-    for done, model in enumerate(models, start=1):
-        sampler.add(model)
-        if progress:
-            progress(done, len(models), model.model_id)
-    return sampler.result()
+    rows: list[SampledModel] = []
+    files: dict[str, tuple[FileEntry, ...]] = {}
+    with ExitStack() as stack:
+        gathered = stack.enter_context(_Gathered(folder))
+        workers = stack.enter_context(ThreadPoolExecutor(repository.n_parallel))
+        threads = stack.enter_context(ThreadPoolExecutor(ROWS_AT_ONCE)) if repository.gap_bytes else None
+        reader = ModelReader(repository, n_neurons, seed, limit_bytes, threads)
+        for model, reading in _in_order(workers, reader.read, models, ahead=AHEAD * repository.n_parallel):
+            rows.append(reading.row)
+            files[model.model_id] = reading.entries
+            gathered.add(reading)
+            if progress:
+                progress(len(rows), len(models), model.model_id)
+        groups = gathered.groups()
+    return Sampled(tuple(_prove_copies(repository, rows, files)), groups)
 
 
-class _Sampler:
-    def __init__(self, repository: Repository, *, n_neurons: int, seed: int, previous: Sampled | None) -> None:
-        self.repository = repository
-        self.n_neurons = n_neurons
-        self.seed = seed
-        self.rows: list[SampledModel] = []
-        self.plans: dict[str, SamplingPlan] = {}
-        self.vectors: dict[str, dict[str, Float32Array]] = {}
-        self._digests: dict[tuple[str, str], str] = {}
-        previous = previous or Sampled()
-        self._reusable: dict[str, tuple[SampledModel, SamplingPlan, Float32Array]] = {}
-        known = {row.model_id: row for row in previous.rows}
-        for group in previous.groups.values():
-            if (group.plan.seed, group.plan.n_neurons_asked) == (seed, n_neurons):
-                for model_id, vector in zip(group.model_ids, group.vectors, strict=True):
-                    if model_id in known:
-                        self._reusable[model_id] = (known[model_id], group.plan, vector)
+def _in_order(
+    workers: ThreadPoolExecutor,
+    read: Callable[[ModelToSample], Reading],
+    models: Sequence[ModelToSample],
+    *,
+    ahead: int,
+) -> Iterator[tuple[ModelToSample, Reading]]:
+    """Readings in the order of the models, at most `ahead` of them before they are asked for."""
+    waiting: deque[tuple[ModelToSample, Future[Reading]]] = deque()
+    try:
+        for model in models:
+            waiting.append((model, workers.submit(read, model)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
-    def result(self) -> Sampled:
-        groups = {
-            name: VectorGroup(tuple(vectors), np.stack(list(vectors.values())), self.plans[name])
-            for name, vectors in sorted(self.vectors.items())
-        }
-        return Sampled(tuple(self.rows), groups)
 
-    def add(self, model: ModelToSample) -> None:
-        row = SampledModel(model.model_id, "unreadable")
-        try:
-            found = find_weights(self.repository, model.model_id)
-            row = replace(row, format=found.format, bytes_total=sum(entry.size_bytes for entry in found.entries))
-            content = self._content_sha256(model.model_id, found)
-            row = replace(row, content_sha256=content, content_key=self._content_key(model, found, content))
-            if (reusable := self._reusable.get(model.model_id)) and reusable[0].content_key == row.content_key:
-                self._keep(*reusable)
-                return
-            weights = self._open(model, found)
-            row = replace(row, is_quantized=weights.quantization is not None, quantization=weights.quantization)
-            plan, vector = self._read(weights)
-            row = replace(row, bytes_read=weights.bytes_read)
-            _check_finite(vector, model.model_id)
-        except WeightsError as error:
-            self.rows.append(replace(row, status=error.status, error=error.message))
+class _Gathered:
+    """Vectors written to one file a group, so that memory does not grow with their number."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._streams: dict[str, IO[bytes]] = {}
+        self._plans: dict[str, SamplingPlan] = {}
+        self._ids: dict[str, list[str]] = defaultdict(list)
+
+    def __enter__(self) -> _Gathered:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def add(self, reading: Reading) -> None:
+        if reading.plan is None or reading.vector is None:
             return
-        row = replace(row, status="ok", n_neurons=plan.n_neurons, vector_group=plan.vector_group)
-        self._keep(row, plan, vector)
+        name = reading.plan.vector_group
+        if name not in self._streams:
+            self._streams[name] = self._stack.enter_context((self._folder / f"{name}.f32").open("wb"))
+            self._plans[name] = reading.plan
+        self._streams[name].write(np.asarray(reading.vector, dtype="<f4").data)
+        self._ids[name].append(reading.row.model_id)
 
-    def _keep(self, row: SampledModel, plan: SamplingPlan, vector: Float32Array) -> None:
-        self.rows.append(row)
-        self.plans[plan.vector_group] = plan
-        self.vectors.setdefault(plan.vector_group, {})[row.model_id] = vector
+    def groups(self) -> dict[str, VectorGroup]:
+        found = {}
+        for name, stream in sorted(self._streams.items()):
+            stream.flush()
+            plan, ids = self._plans[name], self._ids[name]
+            shape = (len(ids), plan.n_dimensions)
+            found[name] = VectorGroup(tuple(ids), np.memmap(stream.name, dtype="<f4", mode="r", shape=shape), plan)
+        return found
 
-    def _open(self, model: ModelToSample, found: WeightFiles) -> Weights:
-        if found.format == "adapter":
-            base_ids = [model.base_id] if model.base_id else []
-            return open_adapter(self.repository, model.model_id, base_ids=base_ids, found=found)
-        return open_found(self.repository, model.model_id, found)
 
-    def _read(self, weights: Weights) -> tuple[SamplingPlan, Float32Array]:
-        signature = shape_signature(weights.tensors)
-        if not signature:
-            types = ", ".join(sorted({info.dtype for info in weights.tensors.values()})) or "none"
-            raise WeightsError(
-                "unsupported_format",
-                f"Model {weights.model_id} has no weight matrices that can be read (types of its tensors: {types}).",
-            )
-        plan = make_plan(signature, n_neurons=self.n_neurons, seed=self.seed)
-        names = {info.canonical: name for name, info in weights.tensors.items() if info.is_readable}
-        parts = [weights.rows(names[tensor.canonical], tensor.rows).reshape(-1) for tensor in plan.tensors]
-        return plan, np.concatenate(parts)
-
-    def _content_sha256(self, model_id: str, found: WeightFiles) -> str:
-        digests = [entry.sha256 or self._file_sha256(model_id, entry.path) for entry in found.entries]
-        return digests[0] if len(digests) == 1 else hashlib.sha256(bytes.fromhex("".join(digests))).hexdigest()
-
-    def _content_key(self, model: ModelToSample, found: WeightFiles, content: str) -> str:
-        key = hashlib.sha256(f"{found.format} {content}".encode())
-        names = {entry.path for entry in list_files(self.repository, model.model_id)}
-        for path in sorted(names & {"config.json", "adapter_config.json"}):
-            key.update(f" {path} {self._file_sha256(model.model_id, path)}".encode())
-        if found.format == "adapter":
-            for base_id in (model.base_id, adapter_base_name(self.repository, model.model_id)):
-                key.update(f" {self._base_sha256(base_id)}".encode())
-        return key.hexdigest()
-
-    def _base_sha256(self, base_id: str | None) -> str:
-        if base_id is None:
-            return "none"
+def _prove_copies(
+    repository: Repository, rows: Sequence[SampledModel], files: dict[str, tuple[FileEntry, ...]]
+) -> Iterator[SampledModel]:
+    """Hash the files of models that look equal, where the listing does not know and reading them is no download."""
+    alike: dict[tuple[str | None, str | None, int], int] = defaultdict(int)
+    for row in rows:
+        alike[row.sampled_sha256, row.vector_group, row.bytes_total] += 1
+    for row in rows:
+        is_alone = alike[row.sampled_sha256, row.vector_group, row.bytes_total] == 1
+        is_open = row.status == "ok" and row.content_sha256 is None and row.bytes_total <= MAX_HASHED_BYTES
+        if is_alone or not is_open:
+            yield row
+            continue
         try:
-            return self._content_sha256(base_id, find_weights(self.repository, base_id))
-        except WeightsError as error:
-            return error.status
-
-    def _file_sha256(self, model_id: str, path: str) -> str:
-        if (model_id, path) not in self._digests:
-            try:
-                self._digests[model_id, path] = self.repository.sha256(model_id, path)
-            except RepositoryError as error:
-                raise WeightsError("unreadable", str(error)) from error
-        return self._digests[model_id, path]
-
-
-def _check_finite(vector: Float32Array, model_id: str) -> None:
-    if not np.isfinite(vector).all():
-        raise WeightsError("not_finite", f"The sampled weights of model {model_id} contain NaN or infinity.")
+            digests = [repository.sha256(row.model_id, entry.path) for entry in files[row.model_id]]
+        except RepositoryError as error:
+            _logger.warning("%s Its content is not hashed.", error)
+            digests = []
+        yield replace(row, content_sha256=joined_sha256(digests))

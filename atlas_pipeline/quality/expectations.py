@@ -57,7 +57,11 @@ SUITES: Final[dict[str, tuple[Figure, ...]]] = {
         Figure("share_leaf", "avg(is_leaf::int)", 0.3, 1),
     ),
     "features.models": (
-        Figure("share_of_bytes_read", "coalesce(sum(bytes_read) / nullif(sum(bytes_total), 0), 0)", 0, 1),
+        Figure("share_of_bytes_read", "coalesce(sum(bytes_read) / nullif(sum(bytes_total), 0), 0)", 0, 2),
+    ),
+    "features.tensors": (
+        Figure("neurons_of_a_matrix", "coalesce(avg(n_neurons), 1)", 1, 1000),
+        Figure("share_hidden_quantization", "coalesce(avg((hidden_quantization is not null)::int), 0)", 0, 0.5),
     ),
     "distances.neighbors": (Figure("greatest_rank", "coalesce(max(rank), 0)", 0, 100),),
     "edges.charted": (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from atlas_pipeline.repositories.interface import (
 MAX_FILES_PER_MODEL: Final = 100_000
 """A model with more files than this is a data set or an attack; listing it would only fill memory."""
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
 
@@ -38,6 +40,7 @@ class FolderRepository:
     """
 
     gap_bytes: Final = 0
+    n_parallel: Final = 2
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Opens the folder.
@@ -54,6 +57,7 @@ class FolderRepository:
             raise RepositoryError(f"The model folder {os.fspath(root)!r} cannot be opened: {error}.") from error
         if not self.root.is_dir():
             raise RepositoryError(f"The model repository {os.fspath(root)!r} is not a folder.")
+        self._targets: dict[tuple[str, str], str] = {}
 
     def models(self) -> list[str]:
         """Ids `org/name` of all folders two levels below the root, sorted.
@@ -78,6 +82,8 @@ class FolderRepository:
     def files(self, model_id: str) -> list[FileEntry]:
         """Regular files of a model, sorted by path; hidden files and folders are left out.
 
+        A file that is a link into a cache of huggingface_hub has the digest that the cache knows it by.
+
         Raises:
             InvalidModelId: If the id is not one.
             ModelNotFound: If there is no such folder.
@@ -87,12 +93,14 @@ class FolderRepository:
         folder = self._model_folder(model_id)
         entries: list[FileEntry] = []
         try:
-            for path in self._walk(folder):
-                relative = path.relative_to(folder).as_posix()
-                target = self._inside(path, f"The file {relative!r} of model {model_id}")
-                status = target.stat()
+            for relative, found in self._walk(folder):
+                digest = None
+                if found.is_symlink():
+                    target = self._inside(Path(found.path), f"The file {relative!r} of model {model_id}")
+                    digest = _digest_of_link(target)
+                status = found.stat()
                 if stat.S_ISREG(status.st_mode):
-                    entries.append(FileEntry(relative, status.st_size))
+                    entries.append(FileEntry(relative, status.st_size, digest))
                 if len(entries) > MAX_FILES_PER_MODEL:
                     raise RepositoryError(f"Model {model_id} has more than {MAX_FILES_PER_MODEL} files.")
         except OSError as error:
@@ -107,34 +115,51 @@ class FolderRepository:
             RepositoryError: If the range is not one, is longer than MAX_READ_BYTES, or the file cannot be read; its
                 subclasses as in `files`.
         """
-        if not 0 <= start <= stop or stop - start > MAX_READ_BYTES:
-            raise RepositoryError(f"The byte range [{start}, {stop}) of {path!r} in model {model_id} cannot be read.")
+        return self.read_ranges(model_id, path, [(start, stop)])[0]
+
+    def read_ranges(self, model_id: str, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of several ranges of a file, in their order; errors as in `read`."""
+        for start, stop in ranges:
+            if not 0 <= start <= stop or stop - start > MAX_READ_BYTES:
+                raise RepositoryError(
+                    f"The byte range [{start}, {stop}) of {path!r} in model {model_id} cannot be read."
+                )
         target = self._file(model_id, path)
         try:
-            # The size is checked before the buffer is allocated.
-            if target.stat().st_size < stop:
-                raise ShortRead(f"The file {path!r} of model {model_id} ends before byte {stop}.")
-            with target.open("rb", buffering=0) as stream:
-                stream.seek(start)
-                parts = []
-                wanted = stop - start
-                while wanted and (part := stream.read(wanted)):
-                    parts.append(part)
-                    wanted -= len(part)
+            # The path is resolved already: a link that has taken the file's place since is not followed.
+            descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                size = os.fstat(descriptor).st_size
+                # The size is checked before a buffer is allocated.
+                parts = [os.pread(descriptor, stop - start, start) if stop <= size else b"" for start, stop in ranges]
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise RepositoryError(f"The file {path!r} of model {model_id} cannot be read: {error.strerror}.") from error
-        if wanted:
-            raise ShortRead(f"The file {path!r} of model {model_id} ends before byte {stop}.")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        for part, (start, stop) in zip(parts, ranges, strict=True):
+            if stop > size or len(part) != stop - start:
+                raise ShortRead(f"The file {path!r} of model {model_id} ends before byte {stop}.")
+        return parts
+
+    def revision(self, model_id: str) -> str | None:
+        """A folder has no commits."""
+        return None
 
     def sha256(self, model_id: str, path: str) -> str:
         """Hex SHA-256 of a file, computed by reading all of it; errors as in `read`."""
         target = self._file(model_id, path)
         try:
-            with target.open("rb") as stream:
+            with open(target, "rb") as stream:  # noqa: PTH123 - a resolved path, as it is kept
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise RepositoryError(f"The file {path!r} of model {model_id} cannot be read: {error.strerror}.") from error
+
+    def costs(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is open between reads."""
 
     def _model_folder(self, model_id: str) -> Path:
         validate_model_id(model_id)
@@ -144,14 +169,21 @@ class FolderRepository:
             raise ModelNotFound(f"Model {model_id} is not in the repository {self.root.name!r}.")
         return self._inside(folder, f"Model {model_id}")
 
-    def _file(self, model_id: str, path: str) -> Path:
+    def _file(self, model_id: str, path: str) -> str:
+        """Resolved path of a file; resolving costs more than a read, so it is done once."""
+        known = self._targets.get((model_id, path))
+        if known is not None:
+            return known
         folder = self._model_folder(model_id)
         validate_file_path(model_id, path)
         target = self._inside(folder / path, f"The file {path!r} of model {model_id}")
         # A pipe or device under a file's name would block or never end.
         if not target.is_file():
             raise FileNotInModel(f"Model {model_id} has no file {path!r}.")
-        return target
+        if len(self._targets) >= MAX_FILES_PER_MODEL:
+            self._targets.clear()
+        self._targets[model_id, path] = str(target)
+        return str(target)
 
     def _inside(self, path: Path, what: str) -> Path:
         try:
@@ -170,11 +202,19 @@ class FolderRepository:
         except OSError as error:
             raise RepositoryError(f"The folder {folder} cannot be listed: {error}.") from error
 
-    @staticmethod
-    def _walk(folder: Path) -> Iterator[Path]:
-        def refuse(error: OSError) -> None:
-            raise error
+    @classmethod
+    def _walk(cls, folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Files of a folder and its folders with their relative paths; links to folders are not entered."""
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from cls._walk(Path(entry.path), f"{prefix}{entry.name}/")
+            elif not (entry.is_symlink() and entry.is_dir()):
+                yield f"{prefix}{entry.name}", entry
 
-        for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=False):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+def _digest_of_link(target: Path) -> str | None:
+    """The SHA-256 in the name of a link's target: caches keep large files as `blobs/<sha256>`."""
+    is_blob = target.parent.name == "blobs" and _SHA256.fullmatch(target.name) is not None
+    return target.name if is_blob else None

@@ -5,6 +5,7 @@ Here belong the interface, its values and its errors. How one kind of place is r
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Protocol
@@ -36,12 +37,24 @@ class FileNotInModel(RepositoryError):
     """The model has no such file, or the path leads out of the model's folder."""
 
 
+class ModelGated(RepositoryError):
+    """The model is there, and its author has to let one in."""
+
+
+class ModelDisabled(RepositoryError):
+    """The model is there, and its host has closed it."""
+
+
 class UnsafeLink(RepositoryError):
     """A symbolic link leads out of the repository."""
 
 
 class ShortRead(RepositoryError):
     """Fewer bytes exist than were asked for."""
+
+
+class BudgetSpent(RepositoryError):
+    """The repository has read as many bytes as this run may."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,11 +73,16 @@ class FileEntry:
 
 
 class Repository(Protocol):
-    """Where models live. Every method may raise RepositoryError."""
+    """Where models live. Every method may raise RepositoryError, and may be called from several threads at once."""
 
     @property
     def gap_bytes(self) -> int:
         """Unwanted bytes worth reading to save one more request: 0 for a disk, tens of kilobytes over a network."""
+        ...
+
+    @property
+    def n_parallel(self) -> int:
+        """Models worth reading at the same time: about the cores for a disk, more where reading is mostly waiting."""
         ...
 
     def models(self) -> list[str]:
@@ -72,15 +90,31 @@ class Repository(Protocol):
         ...
 
     def files(self, model_id: str) -> list[FileEntry]:
-        """Files of a model, sorted by path; raises ModelNotFound."""
+        """Files of a model, sorted by path; raises ModelNotFound, ModelGated, ModelDisabled."""
+        ...
+
+    def revision(self, model_id: str) -> str | None:
+        """The commit that all reads of a model come from; None where there are no commits."""
         ...
 
     def read(self, model_id: str, path: str, start: int, stop: int) -> bytes:
         """Exactly the bytes [start, stop) of a file; raises ShortRead if the file ends earlier."""
         ...
 
-    def sha256(self, model_id: str, path: str) -> str:
-        """Hex SHA-256 of a file's content; may read the whole file."""
+    def read_ranges(self, model_id: str, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of several ranges of a file, in their order; errors as in `read`."""
+        ...
+
+    def sha256(self, model_id: str, path: str) -> str | None:
+        """Hex SHA-256 of a file's content; None where only a download could tell."""
+        ...
+
+    def costs(self) -> Mapping[str, int]:
+        """What reading has cost so far beside time, by name; empty for a disk."""
+        ...
+
+    def close(self) -> None:
+        """Ends connections; nothing is read afterwards."""
         ...
 
 

@@ -34,7 +34,7 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
         partitioned_by=None,
         key=("path",),
         inputs=(Input("release.checks", "all"), *everything),
-        settings=("release_repo", "seed", "n_neurons", "n_neighbors", "large_region_models"),
+        settings=("release_repo", "seed", "n_neurons", "leaves_per_node", "n_neighbors", "large_region_models"),
         columns=(
             Column("path", TEXT, "Path within the release.", nullable=False),
             Column("table", TEXT, "The table that the file holds a partition of; null for other files."),

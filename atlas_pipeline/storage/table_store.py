@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO
 
 import duckdb
@@ -18,10 +19,10 @@ import pyarrow as pa
 
 from atlas_pipeline.schema import TABLES, TableContract, contract_of
 from atlas_pipeline.schema.contract import FLAG, INSTANT, INTEGER, REAL, TEXT
-from atlas_pipeline.storage.attachments import unpack
+from atlas_pipeline.storage.attachments import Attachment, unpack
 from atlas_pipeline.storage.conformity import write_parquet
 from atlas_pipeline.storage.errors import StorageError, TableNotMaterialized
-from atlas_pipeline.storage.files import FileStore
+from atlas_pipeline.storage.files import FileStore, sha256_of
 from atlas_pipeline.storage.receipts import Receipt
 
 WHOLE = "data"
@@ -87,7 +88,7 @@ class TableStore:
         *,
         partition: str | None = None,
         inputs: Mapping[str, str] | None = None,
-        attachment: bytes | None = None,
+        attachment: Attachment | None = None,
     ) -> Receipt:
         """Write a partition whole: temporary files, fsync, rename, receipt last.
 
@@ -100,7 +101,7 @@ class TableStore:
                 a reader must come sorted.
             partition: the partition, for a partitioned table.
             inputs: digests of what it was made from, kept in the receipt.
-            attachment: bytes of a safetensors file to lie beside it.
+            attachment: arrays to lie beside it.
 
         Raises:
             ContractError: a column is missing, unknown, of a type that does not cast safely, or null where it must
@@ -118,7 +119,7 @@ class TableStore:
             file = stack.enter_context(self.files.staged(name, produce))
             beside = None
             if attachment is not None:
-                beside = stack.enter_context(self.files.staged(beside_name, lambda stream: stream.write(attachment)))
+                beside = stack.enter_context(self.files.staged(beside_name, attachment.write_to))
             self.files.delete(receipt_name)
             if beside is None:
                 self.files.delete(beside_name)
@@ -165,17 +166,22 @@ class TableStore:
                 raise _unreadable(table, error) from error
 
     def read_attachment(self, table: str, partition: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays and metadata of the safetensors file beside a partition, as ``attachments.pack`` took them.
+        """Arrays and metadata of the safetensors file beside a partition, as they were written.
+
+        The arrays are read-only; those of a local file are mapped into memory.
 
         Raises:
             TableNotMaterialized: it is not there, or the partition is not whole.
             StorageError: its content is not what was written.
         """
         receipt = self.receipt(table, partition)
-        content = self.files.read(_beside(self.file_name(table, partition), ".safetensors"))
+        name = _beside(self.file_name(table, partition), ".safetensors")
+        local = Path(self.files.path(name)) if self.files.is_local else None
+        content = (local if local.is_file() else None) if local else self.files.read(name)
         if receipt is None or receipt.attachment_sha256 is None or content is None:
             raise TableNotMaterialized(table, partition)
-        if hashlib.sha256(content).hexdigest() != receipt.attachment_sha256:
+        digest = sha256_of(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+        if digest != receipt.attachment_sha256:
             raise _unreadable(table, f"the arrays beside partition {partition} are not those that were written")
         return unpack(content)
 

@@ -6,6 +6,10 @@ from typing import Literal, get_args
 
 Status = Literal[
     "no_weights",
+    "not_found",
+    "gated",
+    "disabled",
+    "over_budget",
     "unsupported_format",
     "unreadable",
     "invalid_header",
@@ -16,10 +20,11 @@ Status = Literal[
 ]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
-"""All reasons. no_weights: no weight file. unsupported_format: real weights of a kind that is not read. unreadable: the
-repository failed. invalid_header: the file contradicts its format. truncated: the file ends too early. missing_base: an
-adapter without a usable base. unsupported_adapter: an adapter of a kind that is not read. not_finite: NaN or
-infinity."""
+"""All reasons. no_weights: no weight file. not_found: no such model, or a private one. gated: its author has to let one
+in. disabled: closed by its host. over_budget: it would take more bytes than it may. unsupported_format: real weights of
+a kind that is not read. unreadable: the repository failed. invalid_header: the file contradicts its format. truncated:
+the file ends too early. missing_base: an adapter that cannot be read without its base, which cannot be used.
+unsupported_adapter: an adapter of a kind that is not read. not_finite: NaN or infinity."""
 
 
 class WeightsError(Exception):

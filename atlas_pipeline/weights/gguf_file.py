@@ -54,7 +54,7 @@ class GgufWeights(StoredWeights):
         model_id: str,
         readers: Sequence[FileReader],
         tensors: Mapping[str, TensorInfo],
-        quantization: str | None,
+        config: Mapping[str, Any],
         n_heads: Mapping[str, int],
     ) -> None:
         """Takes checked headers.
@@ -63,10 +63,16 @@ class GgufWeights(StoredWeights):
             model_id: The model.
             readers: Its files.
             tensors: Their tensors.
-            quantization: See Weights.
+            config: See Weights.
             n_heads: Names of tensors with interleaved rows, and their number of attention heads.
         """
-        super().__init__(model_id=model_id, format="gguf", readers=readers, tensors=tensors, quantization=quantization)
+        super().__init__(
+            model_id=model_id,
+            format="gguf",
+            readers=readers,
+            tensors=tensors,
+            config=config,
+        )
         self._n_heads = n_heads
 
     def _decode(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> Float32Array:
@@ -112,13 +118,16 @@ def open_gguf(readers: Sequence[FileReader], *, model_id: str, config: Mapping[s
         values = header.values | values
     canonical = canonical_names(found, is_gguf=True)
     tensors = {name: replace(info, canonical=canonical[name]) for name, info in found.items()}
-    return GgufWeights(
+    weights = GgufWeights(
         model_id=model_id,
         readers=readers,
         tensors=tensors,
-        quantization=quantization_of(tensors.values(), config=config),
+        config=config,
         n_heads=_interleaved_tensors(tensors, values, model_id=model_id),
     )
+    precision = quantization_of(tensors.values(), config=config)
+    weights.quantization, weights.is_quantized = precision.words, precision.is_quantized
+    return weights
 
 
 def _interleaved_tensors(

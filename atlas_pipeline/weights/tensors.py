@@ -1,22 +1,33 @@
 """Named tensors of a model and their rows, read from the repository by byte range.
 
-Here belong what all file formats share. How a header is parsed and how bytes become numbers belongs in a format's
-module.
+Here belongs what all file formats share. How a header is parsed belongs in a format's module; how a quantisation
+stores a matrix, in `encodings`.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from atlas_pipeline.repositories import FileEntry, Repository, RepositoryError, ShortRead
-from atlas_pipeline.weights.errors import WeightsError
+from atlas_pipeline.repositories import (
+    BudgetSpent,
+    FileEntry,
+    ModelDisabled,
+    ModelGated,
+    ModelNotFound,
+    Repository,
+    RepositoryError,
+    ShortRead,
+)
+from atlas_pipeline.weights.dtypes import FULL_PRECISION, NUMPY
+from atlas_pipeline.weights.errors import Status, WeightsError
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -44,6 +55,7 @@ class TensorInfo:
         stop: First byte after it.
         is_readable: Whether `Weights.rows` can turn it into numbers, and it holds weights rather than bookkeeping of a
             quantisation.
+        flaw: Why it cannot be read, where it holds weights: a clause such as "is packed in a way that is not known".
     """
 
     name: str
@@ -54,6 +66,7 @@ class TensorInfo:
     start: int
     stop: int
     is_readable: bool
+    flaw: str = ""
 
     @property
     def n_columns(self) -> int:
@@ -71,14 +84,43 @@ class TensorInfo:
         return self.n_bytes // self.shape[0] if self.shape and self.shape[0] else 0
 
 
+class Meter:
+    """Counts the bytes that one model's sampling takes, and stops it at a limit. Threads may share one."""
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        """Starts at zero.
+
+        Args:
+            limit_bytes: Bytes that may be read; None for as many as it takes.
+        """
+        self.limit_bytes = limit_bytes
+        self.bytes_read = 0
+        self._lock = threading.Lock()
+
+    def spend(self, n_bytes: int, label: str) -> None:
+        """Count bytes that are about to be read from what `label` names.
+
+        Raises:
+            WeightsError: over_budget if that would be more than the limit; nothing is counted then.
+        """
+        with self._lock:
+            if self.limit_bytes is not None and self.bytes_read + n_bytes > self.limit_bytes:
+                raise WeightsError(
+                    "over_budget",
+                    f"{label} needs {n_bytes} bytes more, after {self.bytes_read} of {self.limit_bytes} that one model "
+                    "may take.",
+                )
+            self.bytes_read += n_bytes
+
+
 class FileReader:
     """Reads ranges of one file and counts the bytes."""
 
-    def __init__(self, repository: Repository, model_id: str, entry: FileEntry) -> None:
+    def __init__(self, repository: Repository, model_id: str, entry: FileEntry, meter: Meter | None = None) -> None:
         self.model_id = model_id
         self.entry = entry
         self.gap_bytes = repository.gap_bytes
-        self.bytes_read = 0
+        self.meter = meter or Meter()
         self._repository = repository
 
     @property
@@ -90,18 +132,36 @@ class FileReader:
         """Bytes [start, stop).
 
         Raises:
-            WeightsError: truncated if the file ends earlier, unreadable if the repository fails.
+            WeightsError: truncated if the file ends earlier, over_budget, unreadable if the repository fails.
         """
-        if stop > self.entry.size_bytes:
-            raise WeightsError("truncated", f"{self.label} ends at byte {self.entry.size_bytes}, before byte {stop}.")
+        return self.read_ranges([(start, stop)])[0]
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Bytes of several ranges [start, stop), in their order; errors as in `read`."""
+        if not ranges:
+            return []
+        end = max(stop for _, stop in ranges)
+        if end > self.entry.size_bytes:
+            raise WeightsError("truncated", f"{self.label} ends at byte {self.entry.size_bytes}, before byte {end}.")
+        self.meter.spend(sum(stop - start for start, stop in ranges), self.label)
         try:
-            data = self._repository.read(self.model_id, self.entry.path, start, stop)
-        except ShortRead as error:
-            raise WeightsError("truncated", str(error)) from error
+            return self._repository.read_ranges(self.model_id, self.entry.path, ranges)
         except RepositoryError as error:
-            raise WeightsError("unreadable", str(error)) from error
-        self.bytes_read += len(data)
-        return data
+            raise repository_failure(error) from error
+
+
+_STATUS_OF_FAILURES: Final[Mapping[type[RepositoryError], Status]] = {
+    ModelNotFound: "not_found",
+    ModelGated: "gated",
+    ModelDisabled: "disabled",
+    BudgetSpent: "over_budget",
+    ShortRead: "truncated",
+}
+
+
+def repository_failure(error: RepositoryError) -> WeightsError:
+    """What a repository's failure means for a model: its own status where there is one, else unreadable."""
+    return WeightsError(_STATUS_OF_FAILURES.get(type(error), "unreadable"), str(error))
 
 
 class Weights(ABC):
@@ -109,36 +169,37 @@ class Weights(ABC):
 
     Attributes:
         model_id: The model.
-        format: `safetensors`, `gguf` or `adapter`.
+        format: `safetensors`, `gguf`, `pytorch` or `adapter`.
         files: The weight files, sorted by path.
-        tensors: Every tensor by its name in the file.
-        quantization: In words how the weights are quantised and how that is known; None if they are not.
+        tensors: Every tensor that holds weights, by name: as stored, or the matrix that an encoding stands for.
+        config: The model's config.json, empty if there is none.
+        quantization: In words the low precision in which the weights are stored and how that is known; None if there
+            is none.
+        is_quantized: Whether that is a quantisation, and not the precision in which the model was made.
+        meter: Has counted the bytes read so far.
+        base_id: The base to which an adapter is applied; None for other models and where the change stands alone.
+        adapter_kind: The kind of an adapter, such as `LoRA`; None for other models.
+        rank: The largest rank of an adapter's changes; None for other models.
+        is_delta: Whether the rows are those of an adapter's change alone, without a base.
     """
 
-    def __init__(
-        self,
-        *,
-        model_id: str,
-        format: str,  # noqa: A002 - the column's name
-        files: Sequence[FileEntry],
-        tensors: Mapping[str, TensorInfo],
-        quantization: str | None,
-    ) -> None:
-        self.model_id = model_id
-        self.format = format
-        self.files = tuple(files)
-        self.tensors = tensors
-        self.quantization = quantization
+    model_id: str
+    format: str
+    files: tuple[FileEntry, ...]
+    tensors: Mapping[str, TensorInfo]
+    config: Mapping[str, Any]
+    quantization: str | None
+    is_quantized: bool
+    meter: Meter
+    base_id: str | None = None
+    adapter_kind: str | None = None
+    rank: int | None = None
+    is_delta: bool = False
 
     @property
     def bytes_total(self) -> int:
         """Size of the weight files together."""
         return sum(entry.size_bytes for entry in self.files)
-
-    @property
-    @abstractmethod
-    def bytes_read(self) -> int:
-        """Bytes read so far by range: headers, rows, and gaps read along with them."""
 
     @abstractmethod
     def rows(self, name: str, indices: Sequence[int] | npt.NDArray[np.integer]) -> Float32Array:
@@ -157,32 +218,73 @@ class Weights(ABC):
             WeightsError: If the rows cannot be read or decoded.
         """
 
+    @abstractmethod
+    def cost_bytes(self, name: str, n_rows: int) -> int:
+        """Bytes that reading this many rows of a tensor takes, without what is read along with them.
+
+        Raises:
+            KeyError: If there is no such tensor.
+        """
+
+
+class Encoding(ABC):
+    """How one weight matrix is stored where a row of numbers is not simply a row of one tensor.
+
+    A quantised matrix is spread over several tensors (codes, scales, zero points); some layouts keep a neuron as a
+    column. An encoding stands for the matrix as it is used: output neurons as rows.
+
+    Attributes:
+        info: The matrix: its name (ending in `.weight`), shape [out, in], name of the encoding as dtype (`NF4`,
+            `GPTQ4`, ...), and file and byte range of the tensor with the codes.
+        parts: Names of the stored tensors that it is made of; they are no tensors of the model any more.
+    """
+
+    info: TensorInfo
+    parts: frozenset[str]
+
+    @abstractmethod
+    def rows(self, weights: StoredWeights, indices: npt.NDArray[np.int64]) -> Float32Array:
+        """Rows as numbers, float32 [k, in]; row numbers are in range. Raises WeightsError as `Weights.rows`."""
+
+    @abstractmethod
+    def cost_bytes(self, n_rows: int) -> int:
+        """Bytes that reading this many rows takes; where neurons are columns, those of the whole matrix."""
+
 
 class StoredWeights(Weights):
-    """Weights whose rows lie in files of the model itself."""
+    """Weights whose rows lie in files of the model itself.
+
+    Attributes:
+        stored: Every tensor as the files name it, also the parts of encodings.
+    """
 
     def __init__(
         self,
         *,
         model_id: str,
-        format: str,  # noqa: A002
+        format: str,  # noqa: A002 - the column's name
         readers: Sequence[FileReader],
         tensors: Mapping[str, TensorInfo],
-        quantization: str | None,
+        config: Mapping[str, Any],
     ) -> None:
-        super().__init__(
-            model_id=model_id,
-            format=format,
-            files=sorted(reader.entry for reader in readers),
-            tensors=tensors,
-            quantization=quantization,
-        )
+        self.model_id = model_id
+        self.format = format
+        self.files = tuple(sorted(reader.entry for reader in readers))
+        self.stored = tensors
+        self.tensors = tensors
+        self.config = config
+        self.quantization = None
+        self.is_quantized = False
+        self.meter = readers[0].meter if readers else Meter()
         self._readers = {reader.entry.path: reader for reader in readers}
+        self._encodings: dict[str, Encoding] = {}
 
-    @property
-    def bytes_read(self) -> int:
-        """Bytes read so far by range."""
-        return sum(reader.bytes_read for reader in self._readers.values())
+    def encode(self, encodings: Sequence[Encoding]) -> None:
+        """Puts the matrices that encodings stand for in the place of their parts."""
+        self._encodings = {encoding.info.name: encoding for encoding in encodings}
+        parts = frozenset[str]().union(*(encoding.parts for encoding in encodings))
+        plain = {name: info for name, info in self.stored.items() if name not in parts}
+        self.tensors = plain | {name: encoding.info for name, encoding in self._encodings.items()}
 
     def rows(self, name: str, indices: Sequence[int] | npt.NDArray[np.integer]) -> Float32Array:
         """See Weights.rows."""
@@ -190,18 +292,49 @@ class StoredWeights(Weights):
         if not info.is_readable:
             raise WeightsError(
                 "unsupported_format",
-                f"The tensor {name!r} of model {self.model_id} is stored as {info.dtype}, which is not read.",
+                f"The tensor {name!r} of model {self.model_id} {info.flaw or f'is stored as {info.dtype}'}; "
+                "it is not read.",
             )
         chosen = checked_indices(info, indices)
-        return self._decode(info, chosen)
+        encoding = self._encodings.get(name)
+        return encoding.rows(self, chosen) if encoding else self._decode(info, chosen)
 
-    @abstractmethod
-    def _decode(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> Float32Array: ...
+    def cost_bytes(self, name: str, n_rows: int) -> int:
+        """See Weights.cost_bytes."""
+        encoding = self._encodings.get(name)
+        return encoding.cost_bytes(n_rows) if encoding else n_rows * self.tensors[name].row_bytes
+
+    def _decode(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> Float32Array:
+        if info.dtype not in FULL_PRECISION:
+            raise WeightsError(
+                "unsupported_format", f"The tensor {info.name!r} of model {self.model_id} is stored as {info.dtype}."
+            )
+        # A double beyond float32 becomes infinity, which the caller reports as not finite.
+        with np.errstate(over="ignore"):
+            return self.stored_values(info, indices).astype(np.float32)
+
+    def stored_values(self, info: TensorInfo, indices: npt.NDArray[np.int64] | None = None) -> npt.NDArray[Any]:
+        """A stored tensor, or rows of it, in its own type.
+
+        Args:
+            info: One of `stored`, of a type in `NUMPY`.
+            indices: Rows, int64 [k]; all if None.
+
+        Returns:
+            [k, columns] with dimensions after the first flattened, or if all were asked for the tensor's shape.
+        """
+        if indices is None:
+            data = self._readers[info.path].read(info.start, info.stop)
+            return np.frombuffer(data, dtype=NUMPY[info.dtype]).reshape(info.shape)
+        return self.stored_rows(info, indices).view(NUMPY[info.dtype])
 
     def stored_rows(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Rows as they are stored: uint8 [k, row_bytes]. Near rows share one range (`Repository.gap_bytes`)."""
         width = info.row_bytes
         reader = self._readers[info.path]
+        if indices.size == 1 and 0 < width <= MAX_ROWS_BYTES:
+            start = info.start + int(indices[0]) * width
+            return np.frombuffer(reader.read(start, start + width), dtype=np.uint8).reshape(1, width)
         wanted, position = np.unique(indices, return_inverse=True)
         if wanted.size * width > MAX_ROWS_BYTES:
             raise WeightsError(
@@ -209,14 +342,14 @@ class StoredWeights(Weights):
                 f"{wanted.size} rows of the tensor {info.name!r} of model {self.model_id} take {wanted.size * width} "
                 f"bytes; at most {MAX_ROWS_BYTES} are read at once.",
             )
+        ends = _run_ends(wanted, row_bytes=width, gap_bytes=reader.gap_bytes)
+        firsts = [0, *(last + 1 for last in ends[:-1])]
+        spans = [(int(wanted[first]), int(wanted[last]) + 1) for first, last in zip(firsts, ends, strict=False)]
+        parts = reader.read_ranges([(info.start + first * width, info.start + stop * width) for first, stop in spans])
         stored = np.empty((wanted.size, width), dtype=np.uint8)
-        first = 0
-        for last in _run_ends(wanted, row_bytes=width, gap_bytes=reader.gap_bytes):
-            start = info.start + int(wanted[first]) * width
-            data = reader.read(start, info.start + (int(wanted[last]) + 1) * width)
+        for first, last, data in zip(firsts, ends, parts, strict=False):
             block = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
             stored[first : last + 1] = block[wanted[first : last + 1] - wanted[first]]
-            first = last + 1
         return stored[position.reshape(-1)]
 
 

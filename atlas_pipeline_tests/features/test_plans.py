@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_pipeline.features.plans import MAX_COLUMNS, SamplingPlan, make_plan, shape_signature
-from atlas_pipeline.weights import TensorInfo
+from atlas_pipeline.features.plans import N_ANCHOR_ROWS, N_ANCHORS, SamplingPlan, make_plan, shape_signature
+from atlas_pipeline.weights import Matrix
 
 SHAPES = st.dictionaries(
     st.text("abc.0123456789", min_size=1, max_size=8),
@@ -12,10 +12,6 @@ SHAPES = st.dictionaries(
     min_size=1,
     max_size=12,
 )
-
-
-def _info(canonical: str, *shape: int, is_readable: bool = True) -> TensorInfo:
-    return TensorInfo(f"model.{canonical}", canonical, shape, "F32", "f", 0, 0, is_readable)
 
 
 @settings(deadline=None)
@@ -29,14 +25,39 @@ def test_a_plan_is_even_within_bounds_and_repeatable(
     capacity = sum(n_rows for n_rows, _ in signature.values())
     assert plan.n_neurons == min(n_neurons, capacity)
     assert plan.n_dimensions == sum(len(t.rows) * signature[t.canonical][1] for t in plan.tensors)
-    counts = dict.fromkeys(signature, 0) | {t.canonical: len(t.rows) for t in plan.tensors}
     for tensor in plan.tensors:
         assert list(tensor.rows) == sorted(set(tensor.rows))
         assert 0 <= tensor.rows[0] <= tensor.rows[-1] < signature[tensor.canonical][0]
-    # A matrix that could give more has at most one neuron less than any other.
-    not_full = [count for name, count in counts.items() if count < signature[name][0]]
-    if not_full:
-        assert max(counts.values()) - min(not_full) <= 1
+    anchors = [tensor for tensor in plan.tensors if tensor.canonical in plan.anchors]
+    assert plan.at_anchors.tensors == tuple(anchors)
+    assert plan.at_anchors.n_neurons == sum(len(tensor.rows) for tensor in anchors)
+    assert plan.at_anchors.vector_group != plan.vector_group
+
+
+@settings(deadline=None)
+@given(widths=st.lists(st.integers(1, 500), min_size=3, max_size=60), seed=st.integers(0, 50))
+def test_every_length_of_row_takes_its_share_of_the_weights(widths: list[int], seed: int) -> None:
+    signature = {f"layers.{number}.weight": (10_000, width) for number, width in enumerate(widths)}
+    plan = make_plan(signature, n_neurons=100, seed=seed)
+    in_anchors = min(N_ANCHOR_ROWS, 100 // (2 * N_ANCHORS))
+    drawn = dict.fromkeys(signature, 0) | {t.canonical: len(t.rows) for t in plan.tensors}
+    for name in plan.anchors:
+        drawn[name] -= in_anchors
+    total = 100 - in_anchors * len(plan.anchors)
+    for width in set(widths):
+        expected = total * sum(w == width for w in widths) / width / sum(1 / w for w in widths)
+        found = sum(drawn[name] for name, (_, columns) in signature.items() if columns == width)
+        assert abs(found - expected) <= 1 + 1e-9
+
+
+def test_anchors_are_the_smallest_matrices() -> None:
+    signature = {f"layers.{n}.q.weight": (400, 400) for n in range(8)} | {
+        f"layers.{n}.k.weight": (100, 400) for n in range(8)
+    }
+    plan = make_plan(signature, n_neurons=100, seed=3)
+    assert len(plan.anchors) == N_ANCHORS
+    assert all(name.endswith("k.weight") for name in plan.anchors)
+    assert N_ANCHORS * N_ANCHOR_ROWS <= plan.at_anchors.n_neurons <= N_ANCHORS * N_ANCHOR_ROWS + 20
 
 
 def test_seed_shapes_and_number_of_neurons_each_name_another_group() -> None:
@@ -59,8 +80,10 @@ def test_a_plan_never_changes_between_versions() -> None:
 
 
 PINNED = (
-    '{"vector_group":"shapes-5087a7b36443","seed":0,"n_neurons_asked":7,'
-    '"tensors":[{"canonical":"layers.0.a.weight","n_columns":8,"rows":[21,34,43,46]},{"canonical":"layers.0.b.weight","n_columns":4,"rows":[27,49,53]}]}'
+    '{"vector_group":"shapes-c26bb7275f25","seed":0,"n_neurons_asked":7,'
+    '"tensors":[{"canonical":"layers.0.a.weight","n_columns":8,"rows":[6,24]},'
+    '{"canonical":"layers.0.b.weight","n_columns":4,"rows":[7,16,22,29,62]}],'
+    '"anchors":["layers.0.a.weight","layers.0.b.weight"]}'
 )
 
 
@@ -81,27 +104,7 @@ def test_impossible_plans(signature: dict[str, tuple[int, int]], n_neurons: int,
         make_plan(signature, n_neurons=n_neurons, seed=seed)
 
 
-def test_only_matrices_of_repeated_layers_count() -> None:
-    tensors = [
-        _info("layers.1.q.weight", 8, 4),
-        _info("layers.0.q.weight", 8, 4),
-        _info("layers.0.norm.weight", 8),
-        _info("layers.0.conv.weight", 8, 4, 3),
-        _info("layers.0.q.SCB", 8, 1, is_readable=False),
-        _info("layers.0.empty.weight", 0, 4),
-        _info("layers.0.wide.weight", 2, MAX_COLUMNS + 1),
-        _info("embed_tokens.weight", 100, 4),
-        _info("lm_head.weight", 100, 4),
-    ]
-    signature = shape_signature({info.name: info for info in tensors})
-    assert signature == {"layers.0.q.weight": (8, 4), "layers.1.q.weight": (8, 4)}
-    assert list(signature) == sorted(signature)
-
-
-def test_without_layers_every_matrix_counts() -> None:
-    tensors = [_info("encoder.weight", 8, 4), _info("decoder.weight", 4, 8), _info("bias", 8)]
-    assert shape_signature({info.name: info for info in tensors}) == {
-        "encoder.weight": (8, 4),
-        "decoder.weight": (4, 8),
-    }
+def test_a_signature_is_names_and_shapes_in_order() -> None:
+    matrices = {name: Matrix(name, f"model.{name}", 0, n_rows, 4) for name, n_rows in (("b", 3), ("a", 5))}
+    assert list(shape_signature(matrices).items()) == [("a", (5, 4)), ("b", (3, 4))]
     assert shape_signature({}) == {}

@@ -1,13 +1,23 @@
 import hashlib
+import threading
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from atlas_pipeline.features.sampling import SAMPLED_SCHEMA, ModelToSample, Sampled, SampledModel, sample_models
-from atlas_pipeline.repositories import FolderRepository
-from atlas_pipeline_tests.weights.writing import write_gguf, write_json, write_lora, write_raw, write_safetensors
+from atlas_pipeline.features.reading import FREE_BYTES, ModelToSample, SampledModel
+from atlas_pipeline.features.sampling import Sampled, sample_models
+from atlas_pipeline.repositories import FolderRepository, Repository
+from atlas_pipeline_tests.weights.writing import (
+    random_matrix,
+    write_gguf,
+    write_json,
+    write_lora,
+    write_raw,
+    write_safetensors,
+)
 
 LAYERS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")
 
@@ -26,9 +36,12 @@ def _model(
     return {name: (tensor * 0.1).astype(dtype) for name, tensor in tensors.items()}
 
 
-def _sample(root: Path, *model_ids: str | ModelToSample, previous: Sampled | None = None, **options: int) -> Sampled:
+def _sample(
+    root: Path, *model_ids: str | ModelToSample, repository: Repository | None = None, **options: int
+) -> Sampled:
     models = [model if isinstance(model, ModelToSample) else ModelToSample(model) for model in model_ids]
-    return sample_models(FolderRepository(root), models, previous=previous, **{"n_neurons": 20, **options})
+    folder = Path(mkdtemp(dir=root.parent))
+    return sample_models(repository or FolderRepository(root), models, folder, **{"n_neurons": 20, **options})
 
 
 def _vector(sampled: Sampled, model_id: str) -> np.ndarray:
@@ -55,17 +68,23 @@ def test_vectors_are_the_planned_rows(tmp_path: Path) -> None:
     assert len(group.plan.tensors) == 6
     row = sampled.rows[0]
     header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    shapes = ((name.removeprefix("model."), list(tensor.shape)) for name, tensor in tensors.items())
+    listed = ", ".join(f'["{name}", {", ".join(map(str, shape))}]' for name, shape in sorted(shapes))
     assert row == SampledModel(
-        "a/source",
-        "ok",
+        model_id="a/source",
+        status="ok",
         format="safetensors",
+        weights_file="model.safetensors",
         bytes_read=header + 20 * 32 * 4,
         bytes_total=path.stat().st_size,
         n_neurons=20,
+        n_tensors=8,
+        n_parameters=6 * 32 * 32 + 20 * 32 + 32,
+        vocabulary_size=20,
+        dtypes="F32",
         is_quantized=False,
-        content_sha256=digest,
-        content_key=row.content_key,
+        shapes_sha256=hashlib.sha256(f"[{listed}]".encode()).hexdigest(),
+        sampled_sha256=hashlib.sha256(np.concatenate(expected).tobytes()).hexdigest(),
         vector_group=group.plan.vector_group,
     )
 
@@ -148,20 +167,41 @@ def test_an_adapter_is_its_base_plus_the_change(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_vector(sampled, "b/lora"), _vector(sampled, "c/merged"))
     assert not np.array_equal(_vector(sampled, "b/lora"), _vector(sampled, "a/source"))
     row = _row(sampled, "b/lora")
-    assert (row.format, row.is_quantized) == ("adapter", False)
-    assert (
-        row.content_sha256 == hashlib.sha256((tmp_path / "b/lora/adapter_model.safetensors").read_bytes()).hexdigest()
-    )
+    assert (row.format, row.is_quantized, row.is_delta) == ("adapter", False, False)
+    assert (row.base_id, row.adapter_kind, row.adapter_rank) == ("a/source", "LoRA", 4)
 
 
-def test_an_adapter_takes_the_documented_base_and_misses_an_unknown_one(tmp_path: Path) -> None:
+def test_an_adapter_takes_the_documented_base_and_stands_alone_without_one(tmp_path: Path) -> None:
     write_safetensors(tmp_path, _model(), "a/source")
     module = "model.layers.1.self_attn.v_proj"
-    pair = {f"base_model.model.{module}.lora_A.weight": np.ones((4, 32), np.float32)}
-    pair[f"base_model.model.{module}.lora_B.weight"] = np.ones((32, 4), np.float32)
+    a, b = np.ones((4, 32), np.float32), np.ones((32, 4), np.float32)
+    pair = {f"base_model.model.{module}.lora_A.weight": a, f"base_model.model.{module}.lora_B.weight": b}
     write_lora(tmp_path, "b/lora", pair, base="/home/someone/checkpoint")
-    assert _row(_sample(tmp_path, "b/lora"), "b/lora").status == "missing_base"
-    assert _row(_sample(tmp_path, ModelToSample("b/lora", "a/source")), "b/lora").status == "ok"
+    alone = _sample(tmp_path, "b/lora")
+    row = _row(alone, "b/lora")
+    assert (row.status, row.is_delta, row.base_id, row.adapter_rank) == ("ok", True, None, 4)
+    (group,) = alone.groups.values()
+    assert group.plan.vector_group.endswith("-changes")
+    assert [tensor.canonical for tensor in group.plan.tensors] == ["layers.1.self_attn.v_proj.weight"]
+    np.testing.assert_allclose(group.vectors, 2.0 * 4.0)
+    row = _row(_sample(tmp_path, ModelToSample("b/lora", "a/source")), "b/lora")
+    assert (row.status, row.is_delta, row.base_id) == ("ok", False, "a/source")
+
+
+def test_a_lora_file_without_a_config_is_known_by_its_names(tmp_path: Path) -> None:
+    flat = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    generator = np.random.default_rng(1)
+    up, down = (generator.standard_normal(shape).astype(np.float32) for shape in ((32, 2), (2, 32)))
+    pair = {f"{flat}.lora_up.weight": up, f"{flat}.lora_down.weight": down, f"{flat}.alpha": np.array(1, np.float32)}
+    write_safetensors(tmp_path, pair, "a/style", file="style.safetensors")
+    unet = {"down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight": np.zeros((32, 32), np.float32)}
+    write_safetensors(tmp_path, unet, "b/unet", file="unet/diffusion_pytorch_model.safetensors")
+    alone = _row(_sample(tmp_path, "a/style"), "a/style")
+    assert (alone.status, alone.is_delta, alone.adapter_kind, alone.adapter_rank) == ("ok", True, "LoRA (kohya)", 2)
+    sampled = _sample(tmp_path, ModelToSample("a/style", "b/unet"), "b/unet")
+    (group,) = sampled.groups.values()
+    rows = list(group.plan.tensors[0].rows)
+    np.testing.assert_allclose(_vector(sampled, "a/style"), (0.5 * up @ down)[rows].reshape(-1), rtol=1e-5)
 
 
 def test_failures_are_rows_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -185,18 +225,20 @@ def test_failures_are_rows_and_the_rest_is_read(tmp_path: Path) -> None:
         "b/inf": "not_finite",
         "c/short": "truncated",
         "c/liar": "invalid_header",
-        "d/pickle": "unsupported_format",
+        "d/pickle": "invalid_header",
         "e/empty": "no_weights",
-        "e/missing": "no_weights",
+        "e/missing": "not_found",
         "f/loha": "unsupported_adapter",
         "g/packed": "unsupported_format",
         "h/leads-out": "unreadable",
         "../evil": "unreadable",
         "a/source": "ok",
     }
+    (folder := tmp_path.parent / "vectors").mkdir()
     sampled = sample_models(
         FolderRepository(tmp_path),
         [ModelToSample(model_id) for model_id in expected],
+        folder,
         n_neurons=20,
         progress=lambda done, total, model_id: calls.append((done, total, model_id)),
     )
@@ -204,22 +246,41 @@ def test_failures_are_rows_and_the_rest_is_read(tmp_path: Path) -> None:
     for row in sampled.rows[:-1]:
         assert row.error is not None
         assert row.model_id in row.error
-        assert row.vector_group is row.n_neurons is None
+        assert (row.vector_group, row.n_neurons) == (None, 0)
     (group,) = sampled.groups.values()
     assert group.model_ids == ("a/source",)
     assert calls == [(number, len(expected), model_id) for number, model_id in enumerate(expected, start=1)]
-    assert _row(sampled, "d/pickle").content_sha256 == hashlib.sha256(b"pickle").hexdigest()
-    table = sampled.table()
-    assert table.schema.equals(SAMPLED_SCHEMA)
-    assert table.column("status").to_pylist() == list(expected.values())
 
 
-def test_equal_files_have_equal_digests_whatever_they_are_called(tmp_path: Path) -> None:
+def test_a_pruned_model_is_a_row_and_not_read(tmp_path: Path) -> None:
+    write_safetensors(tmp_path, _model(), "a/source")
+    sampled = _sample(tmp_path, ModelToSample("a/source", is_pruned=True))
+    assert sampled.rows == (SampledModel(model_id="a/source", status="pruned"),)
+    assert sampled.groups == {}
+
+
+def test_models_that_look_equal_are_hashed_and_no_others(tmp_path: Path) -> None:
     write_safetensors(tmp_path, _model(), "a/source")
     write_safetensors(tmp_path, _model(), "b/copy", file="weights.safetensors")
-    write_safetensors(tmp_path, _model(1), "c/other")
-    rows = _sample(tmp_path, "a/source", "b/copy", "c/other").rows
-    assert rows[0].content_sha256 == rows[1].content_sha256 != rows[2].content_sha256
+    write_safetensors(tmp_path, _model() | {"model.norm.weight": np.zeros(32, np.float32)}, "c/almost")
+    write_safetensors(tmp_path, _model(1), "d/other")
+    rows = {row.model_id: row for row in _sample(tmp_path, "a/source", "b/copy", "c/almost", "d/other").rows}
+    digest = hashlib.sha256((tmp_path / "a/source/model.safetensors").read_bytes()).hexdigest()
+    assert [rows[model_id].content_sha256 for model_id in ("a/source", "b/copy")] == [digest, digest]
+    assert rows["c/almost"].sampled_sha256 == rows["a/source"].sampled_sha256
+    assert rows["c/almost"].content_sha256 not in {None, digest}
+    assert rows["d/other"].content_sha256 is None
+
+
+def test_values_show_a_quantisation_that_the_type_hides(tmp_path: Path) -> None:
+    source = {f"layers.0.{part}.weight": random_matrix(32, 512, seed=seed) for seed, part in enumerate(LAYERS)}
+    levels = np.linspace(-1, 1, 16, dtype=np.float32)
+    coarse = {name: levels[np.abs(t[..., None] * 8 - levels).argmin(-1)] for name, t in source.items()}
+    write_safetensors(tmp_path, source, "a/source")
+    write_safetensors(tmp_path, {name: t.astype(np.float16) for name, t in coarse.items()}, "b/coarse")
+    rows = _sample(tmp_path, "a/source", "b/coarse").rows
+    assert [row.is_quantized for row in rows] == [False, True]
+    assert rows[1].quantization == "4-bit values in floats (the sampled values)"
 
 
 def test_a_model_with_fewer_neurons_gives_all(tmp_path: Path) -> None:
@@ -229,53 +290,87 @@ def test_a_model_with_fewer_neurons_gives_all(tmp_path: Path) -> None:
     assert _vector(sampled, "a/tiny").shape == (12,)
 
 
-class _Counting(FolderRepository):
+class _Slow(FolderRepository):
+    """Reads as a network does: many at once, the first asked for last to come."""
+
+    n_parallel = 4
+    gap_bytes = 64
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.opened: list[str] = []
+        self.turn = threading.Barrier(4)
 
-    def read(self, model_id: str, path: str, start: int, stop: int) -> bytes:
-        if path.endswith(".safetensors"):
-            self.opened.append(model_id)
-        return super().read(model_id, path, start, stop)
+    def files(self, model_id: str) -> list:
+        self.turn.wait(timeout=20)
+        return super().files(model_id)
 
 
-def test_unchanged_models_are_not_read_again(tmp_path: Path) -> None:
-    for seed, model_id in enumerate(["a/source", "b/changes"]):
+def test_reading_many_at_once_gives_the_same(tmp_path: Path) -> None:
+    names = [f"org/model-{number}" for number in range(8)]
+    for seed, model_id in enumerate(names):
         write_safetensors(tmp_path, _model(seed), model_id)
-    module = "model.layers.1.self_attn.v_proj"
-    pair = {f"base_model.model.{module}.lora_A.weight": np.ones((4, 32), np.float32)}
-    pair[f"base_model.model.{module}.lora_B.weight"] = np.ones((32, 4), np.float32)
-    write_lora(tmp_path, "c/lora", pair, base="b/changes")
-    models = [ModelToSample(model_id) for model_id in ("a/source", "b/changes", "c/lora")]
-    first = sample_models(FolderRepository(tmp_path), models, n_neurons=20)
-    write_safetensors(tmp_path, _model(7), "b/changes")
-    write_safetensors(tmp_path, _model(8), "d/new")
-    models.append(ModelToSample("d/new"))
-    repository = _Counting(tmp_path)
-    resumed = sample_models(repository, models, n_neurons=20, previous=first)
-    # The adapter is read again because its base has changed.
-    assert set(repository.opened) == {"b/changes", "c/lora", "d/new"}
-    fresh = sample_models(FolderRepository(tmp_path), models, n_neurons=20)
-    _assert_equal(resumed, fresh)
-    other_seed = sample_models(FolderRepository(tmp_path), models, n_neurons=20, seed=1, previous=fresh)
-    _assert_equal(other_seed, sample_models(FolderRepository(tmp_path), models, n_neurons=20, seed=1))
-
-
-def test_a_changed_config_is_noticed(tmp_path: Path) -> None:
-    write_safetensors(tmp_path, _model(), "a/source")
-    first = _sample(tmp_path, "a/source")
-    write_json(tmp_path, "config.json", {"quantization_config": {"quant_method": "gptq"}}, "a/source")
-    assert _sample(tmp_path, "a/source", previous=first).rows[0].is_quantized
-
-
-def _assert_equal(one: Sampled, other: Sampled) -> None:
-    assert one.rows == other.rows
-    assert one.groups.keys() == other.groups.keys()
+    one = _sample(tmp_path, *names)
+    slow = _Slow(tmp_path)
+    many = _sample(tmp_path, *names, repository=slow)
+    assert [row.model_id for row in many.rows] == names
+    assert [row.sampled_sha256 for row in many.rows] == [row.sampled_sha256 for row in one.rows]
     for name, group in one.groups.items():
-        assert group.plan == other.groups[name].plan
-        assert group.model_ids == other.groups[name].model_ids
-        assert group.vectors.tobytes() == other.groups[name].vectors.tobytes()
+        assert group.model_ids == many.groups[name].model_ids
+        assert group.vectors.tobytes() == many.groups[name].vectors.tobytes()
+
+
+def test_a_model_whose_neurons_are_dear_gives_those_of_its_anchors(tmp_path: Path) -> None:
+    # GPTQ keeps neurons as columns: reading one takes the whole matrix.
+    source, packed = {}, {}
+    generator = np.random.default_rng(3)
+    for layer in range(14):
+        for part, rows in (("q_proj", 1024), ("k_proj", 128)):
+            name = f"model.layers.{layer}.self_attn.{part}"
+            source[f"{name}.weight"] = generator.standard_normal((rows, 1024)).astype(np.float32)
+            packed |= {f"{name}.{key}": value for key, value in _gptq(source[f"{name}.weight"]).items()}
+    write_safetensors(tmp_path, source, "a/source")
+    write_safetensors(tmp_path, packed, "b/gptq")
+    config = {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}
+    write_json(tmp_path, "config.json", config, "b/gptq")
+    sampled = _sample(tmp_path, "a/source", "b/gptq", n_neurons=100)
+    whole, part = (_row(sampled, model_id) for model_id in ("a/source", "b/gptq"))
+    assert (part.status, part.is_quantized) == ("ok", True)
+    assert part.vector_group == f"{whole.vector_group}-anchors"
+    assert 16 <= part.n_neurons < 40
+    assert part.bytes_read < FREE_BYTES < part.bytes_total
+    plan = sampled.groups[str(whole.vector_group)].plan
+    spans, first = [], 0
+    for tensor in plan.tensors:
+        stop = first + len(tensor.rows) * tensor.n_columns
+        spans += [np.arange(first, stop)] if tensor.canonical in plan.anchors else []
+        first = stop
+    expected, found = _vector(sampled, "a/source")[np.concatenate(spans)], _vector(sampled, "b/gptq")
+    assert np.linalg.norm(found - expected) < 0.2 * np.linalg.norm(expected)
+
+
+def _gptq(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """4 bits in one group of 128 columns each, symmetric, as auto-gptq packs them (first version)."""
+    groups = matrix.reshape(matrix.shape[0], -1, 128)
+    scales = (np.abs(groups).max(axis=2) / 7).astype(np.float16)
+    codes = np.clip(np.rint(groups / scales[..., None].astype(np.float32)) + 8, 0, 15).astype(np.uint32)
+    codes = codes.reshape(matrix.shape).T.reshape(-1, 8, matrix.shape[0])
+    shifts = 4 * np.arange(8, dtype=np.uint32)
+    zeros = np.full((scales.shape[1], matrix.shape[0] // 8), 0x77777777, np.uint32)
+    return {
+        "qweight": np.ascontiguousarray((codes << shifts[:, None]).sum(axis=1, dtype=np.uint32)).view(np.int32),
+        "qzeros": zeros.view(np.int32),
+        "scales": np.ascontiguousarray(scales.T),
+        "g_idx": np.arange(matrix.shape[1], dtype=np.int32) // 128,
+    }
+
+
+def test_a_model_over_its_budget_is_a_row(tmp_path: Path) -> None:
+    write_safetensors(tmp_path, _model(), "a/source")
+    needed = _row(_sample(tmp_path, "a/source"), "a/source").bytes_read
+    assert _row(_sample(tmp_path, "a/source", limit_bytes=needed), "a/source").status == "ok"
+    row = _row(_sample(tmp_path, "a/source", limit_bytes=700), "a/source")
+    assert (row.status, row.n_neurons) == ("over_budget", 0)
+    assert row.bytes_read <= 700
 
 
 def test_misuse(tmp_path: Path) -> None:

@@ -302,27 +302,6 @@ BREAKAGES = (
         (BASE,),
     ),
     Breakage(
-        "features.models/failures_say_why",
-        "failed and silent",
-        change("features.models", {"model_id": GONE}, error=None),
-        1,
-        (GONE, "no_weights"),
-    ),
-    Breakage(
-        "features.models/failures_say_why",
-        "well without neurons",
-        change("features.models", {"model_id": BASE}, n_neurons=0),
-        1,
-        (BASE,),
-    ),
-    Breakage(
-        "features.models/failures_say_why",
-        "failed with neurons",
-        change("features.models", {"model_id": GONE}, vector_group="g", n_neurons=1),
-        1,
-        (GONE,),
-    ),
-    Breakage(
         f"{NEIGHBORS}/lists_are_sorted",
         "the second is nearer than the first",
         change(NEIGHBORS, {"rank": 2}, squared_distance=0.5),

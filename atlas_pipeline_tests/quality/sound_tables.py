@@ -191,11 +191,30 @@ def _charting(rows: Rows) -> None:
     rows["raw.hub_stats"].append(row("raw.hub_stats", snapshot=SNAPSHOTS[0], id=BASE))
     for region, models in REGIONS.items():
         for model in models:
-            read = {"status": "ok", "n_neurons": 100, "vector_group": "g", "bytes_read": 10, "bytes_total": 100}
+            read = {"status": "ok", "n_neurons": 100, "vector_group": "g", "sampled_sha256": model, "format": "gguf"}
             failed = {"status": "no_weights", "error": "there are no weight files"}
             rows["features.models"].append(
-                row("features.models", model_id=model, region_id=region, **(failed if model == GONE else read))
+                row(
+                    "features.models",
+                    model_id=model,
+                    region_id=region,
+                    bytes_read=10,
+                    bytes_total=100,
+                    **(failed if model == GONE else read),
+                )
             )
+            if model != GONE:
+                sampled = {"n_neurons": 100, "n_columns": 8, "min_distinct_values": 2, "max_distinct_values": 8}
+                rows["features.tensors"].append(
+                    row(
+                        "features.tensors",
+                        model_id=model,
+                        region_id=region,
+                        tensor="layers.0.weight",
+                        rows_sha256="frozen" if model in (BASE, TUNED) else model,
+                        **sampled,
+                    )
+                )
         scored = {"lab--base": (4, 0.5), "old--gone": (2, 1.0), "new--silent": (0, None)}
         n_models, accuracy = scored[region]
         rows["edges.scores"].append(

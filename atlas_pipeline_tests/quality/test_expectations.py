@@ -77,8 +77,16 @@ BROKEN = {
         f"{LATEST} share_leaf = 0, expected 0.3 to 1",
     ),
     ("features.models", "share_of_bytes_read"): (
-        every("features.models", bytes_read=101, bytes_total=100),
-        "share_of_bytes_read = 1.01, expected 0 to 1",
+        every("features.models", bytes_read=201, bytes_total=100),
+        "share_of_bytes_read = 2.01, expected 0 to 2",
+    ),
+    ("features.tensors", "neurons_of_a_matrix"): (
+        every("features.tensors", n_neurons=1001),
+        "neurons_of_a_matrix = 1001, expected 1 to 1000",
+    ),
+    ("features.tensors", "share_hidden_quantization"): (
+        every("features.tensors", hidden_quantization="4-bit values in floats"),
+        "share_hidden_quantization = 1, expected 0 to 0.5",
     ),
     ("distances.neighbors", "greatest_rank"): (
         every("distances.neighbors", rank=101),

@@ -139,6 +139,11 @@ EXPECTED = {
     "how_well_charted": [("nearest", "hidden", "all", 6, 4 / 6, 0.5)],
     "contested_parents": [(SIBLING, BASE, "finetune", ["tag"], ["card_text"], True, None)],
     "lost_license_terms": [(TUNED, "mit", ["non_commercial"], BASE, TUNED)],
+    "sampled_models": [
+        ("ok", "gguf", None, 6, 100, 60, 10.0, BASE),
+        ("no_weights", None, None, 1, 0, 10, 10.0, GONE),
+    ],
+    "matrices_in_common": [(BASE, TUNED, 1, 1)],
     "section_3": [("edges", 4.0, 400000.0, 4, None, "Kept documented edges.")],
 }
 

@@ -161,6 +161,29 @@ def test_links_inside_the_root_are_followed(root: Path) -> None:
     assert repository.read("alder/cone", "copy.bin", 1, 3) == b"\x01\x02"
 
 
+def test_links_into_a_download_cache_tell_the_digest(root: Path) -> None:
+    blobs = root / ".cache" / "models--elm--seed" / "blobs"
+    snapshot = blobs.parent / "snapshots" / ("a" * 40)
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    (blobs / digest).write_bytes(b"weights")
+    (blobs / ("b" * 40)).write_text("{}")
+    (snapshot / "model.safetensors").symlink_to(f"../../blobs/{digest}")
+    (snapshot / "config.json").symlink_to(f"../../blobs/{'b' * 40}")
+    (root / "elm").mkdir()
+    (root / "elm" / "seed").symlink_to(snapshot)
+    repository = FolderRepository(root)
+    assert repository.files("elm/seed") == [
+        FileEntry("config.json", 2),
+        FileEntry("model.safetensors", 7, digest),
+    ]
+    assert repository.sha256("elm/seed", "model.safetensors") == digest
+    (root / "birch" / "leaf" / "blobs").mkdir()
+    (root / "birch" / "leaf" / "blobs" / ("c" * 64)).write_text("a name is no digest where nothing links to it")
+    assert {entry.sha256 for entry in repository.files("birch/leaf")} == {None}
+
+
 def test_broken_and_circular_links_are_errors(root: Path) -> None:
     (root / "alder" / "cone" / "broken").symlink_to(root / "nowhere")
     with pytest.raises(RepositoryError, match="alder/cone"):

@@ -18,14 +18,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from atlas_pipeline.storage import TableStore
-from atlas_pipeline.storage.attachments import pack, unpack
+from atlas_pipeline.storage.attachments import Attachment, unpack
 from atlas_pipeline_tests.storage.contract_rows import some_rows
 
 TABLE, PARTITION = "edges.charted", "bucket-00"
 N_ROWS = 400
 VERSIONS = {"old": 1, "new": 2}
 CONTENT = {
-    version: (some_rows(TABLE, version, N_ROWS, confidence=0.5), pack({"version": np.full(N_ROWS, number)}, {}))
+    version: (some_rows(TABLE, version, N_ROWS, confidence=0.5), Attachment({"version": np.full(N_ROWS, number)}, {}))
     for version, number in VERSIONS.items()
 }
 """Two versions whose files have the same sizes, so that a size cannot tell them apart."""

@@ -15,8 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlas_pipeline.schema import TABLES, contract_of
-from atlas_pipeline.storage import ContractError, StorageError, TableNotMaterialized, TableStore, parquet_scan
-from atlas_pipeline.storage.attachments import pack
+from atlas_pipeline.storage import (
+    Attachment,
+    ContractError,
+    StorageError,
+    TableNotMaterialized,
+    TableStore,
+    parquet_scan,
+)
 from atlas_pipeline.storage.table_store import duckdb_type
 from atlas_pipeline_tests.storage.contract_rows import rows_of, some_rows
 
@@ -79,7 +85,7 @@ def test_a_home_may_have_any_name(hard_home: tuple[TableStore, TableStore | None
     store, beside = hard_home
     if beside is not None:
         beside.write(EDGES, some_rows(EDGES, "decoy"), partition="bucket-00")
-    arrays = pack({"x": np.arange(3.0)}, {})
+    arrays = Attachment({"x": np.arange(3.0)}, {})
     receipt = store.write(EDGES, some_rows(EDGES, "own"), partition="bucket-00", attachment=arrays)
     store.write(EDGES, some_rows(EDGES, "also own"), partition="type-bert")
     assert TableStore(store.files.url("")).partitions(EDGES) == ["bucket-00", "type-bert"]
@@ -152,7 +158,7 @@ def test_large_tables_have_row_groups_of_one_size_however_they_came(store: Table
 
 
 def test_a_write_that_fails_changes_nothing(store: TableStore) -> None:
-    store.write(EDGES, some_rows(EDGES, "old"), partition="bucket-00", attachment=pack({"x": np.zeros(2)}, {}))
+    store.write(EDGES, some_rows(EDGES, "old"), partition="bucket-00", attachment=Attachment({"x": np.zeros(2)}, {}))
     before = visible_state(store)
 
     def broken() -> object:
@@ -169,12 +175,12 @@ def test_a_write_that_fails_changes_nothing(store: TableStore) -> None:
     ]
     for rows, error in attempts:
         with pytest.raises(error):
-            store.write(EDGES, rows, partition="bucket-00", attachment=pack({"x": np.ones(2)}, {}))
+            store.write(EDGES, rows, partition="bucket-00", attachment=Attachment({"x": np.ones(2)}, {}))
         assert visible_state(store) == before
 
 
 def test_arrays_of_an_earlier_write_do_not_stay_beside_a_later_one(store: TableStore) -> None:
-    store.write(EDGES, some_rows(EDGES), partition="bucket-00", attachment=pack({"x": np.zeros(2)}, {}))
+    store.write(EDGES, some_rows(EDGES), partition="bucket-00", attachment=Attachment({"x": np.zeros(2)}, {}))
     store.write(EDGES, some_rows(EDGES), partition="bucket-00")
     assert not file_of(store, EDGES, "bucket-00", ".safetensors").exists()
     with pytest.raises(TableNotMaterialized, match="bucket-00"):
@@ -187,7 +193,7 @@ def test_arrays_of_an_earlier_write_do_not_stay_beside_a_later_one(store: TableS
 def test_a_receipt_that_is_not_true_of_the_files_is_none(store: TableStore) -> None:
     def fresh() -> None:
         for partition in ("bucket-00", "bucket-01"):
-            store.write(EDGES, some_rows(EDGES), partition=partition, attachment=pack({"x": np.zeros(2)}, {}))
+            store.write(EDGES, some_rows(EDGES), partition=partition, attachment=Attachment({"x": np.zeros(2)}, {}))
         assert store.receipt(EDGES, "bucket-00") is not None
 
     files = {suffix: file_of(store, EDGES, "bucket-00", suffix) for suffix in (".parquet", ".json", ".safetensors")}
@@ -207,7 +213,7 @@ def test_a_receipt_that_is_not_true_of_the_files_is_none(store: TableStore) -> N
 
 
 def test_arrays_are_read_only_as_they_were_written(store: TableStore) -> None:
-    store.write(EDGES, some_rows(EDGES), partition="bucket-00", attachment=pack({"x": np.zeros(2)}, {}))
+    store.write(EDGES, some_rows(EDGES), partition="bucket-00", attachment=Attachment({"x": np.zeros(2)}, {}))
     path = file_of(store, EDGES, "bucket-00", ".safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(StorageError, match=r"edges\.charted cannot be read: the arrays beside partition bucket-00"):

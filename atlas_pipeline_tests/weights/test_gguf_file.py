@@ -24,7 +24,7 @@ def test_rows_equal_the_whole_tensor_dequantised(tmp_path: Path, kind: Kind) -> 
     matrix = random_matrix(40, 64)
     path = write_gguf(tmp_path, {"blk.0.ffn_up.weight": (matrix, kind), "output.weight": (random_matrix(8, 64), kind)})
     weights = open_weights(FolderRepository(tmp_path), MODEL)
-    header = weights.bytes_read
+    header = weights.meter.bytes_read
     rows = weights.rows("blk.0.ffn_up.weight", [39, 0, 39, 7])
     reference = next(tensor for tensor in gguf.GGUFReader(path).tensors if tensor.name == "blk.0.ffn_up.weight")
     whole = np.asarray(gguf.quants.dequantize(reference.data, kind), dtype=np.float32)
@@ -32,7 +32,7 @@ def test_rows_equal_the_whole_tensor_dequantised(tmp_path: Path, kind: Kind) -> 
     assert rows.dtype == np.float32
     info = weights.tensors["blk.0.ffn_up.weight"]
     assert (info.shape, info.dtype, info.canonical) == ((40, 64), kind.name, "layers.0.mlp.up_proj.weight")
-    assert weights.bytes_read - header == 3 * info.row_bytes
+    assert weights.meter.bytes_read - header == 3 * info.row_bytes
     assert (weights.quantization is None) == (kind in {Kind.F32, Kind.F16, Kind.BF16})
 
 
@@ -96,7 +96,7 @@ def test_a_vocabulary_is_skipped_and_texts_are_kept(tmp_path: Path) -> None:
     assert header.values["tokenizer.ggml.tokens"] is None
     assert [info.name for info in header.tensors.values()] == ["output.weight"]
     # The header is longer than one read-ahead.
-    assert reader.bytes_read > 1 << 20
+    assert reader.meter.bytes_read > 1 << 20
     np.testing.assert_array_equal(open_weights(repository, MODEL).rows("output.weight", [2]), matrix[[2]])
 
 

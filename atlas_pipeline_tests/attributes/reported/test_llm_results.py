@@ -301,5 +301,5 @@ def test_the_pattern_wants_a_number_beside_a_benchmark():
         "MMLU " + "x" * 100 + " 5": False,
     }
     for card, expected in cards.items():
-        (found,) = duckdb.execute("select regexp_matches(?, ?, 'i')", [card, pattern]).fetchone()
+        ((found,),) = duckdb.execute("select regexp_matches(?, ?, 'i')", [card, pattern]).fetchall()
         assert found is expected, card
