@@ -60,7 +60,7 @@ def write_models(root: Path, layout: Layout, n_models: int) -> list[str]:
 @contextmanager
 def served(root: Path, latency_s: float) -> Iterator[str]:
     """The folder as a hub, in a process of its own; gives its endpoint."""
-    command = [sys.executable, "-m", "atlas_pipeline_tests.repositories.local_hub", str(root)]
+    command = [sys.executable, "-m", "atlas_pipeline_tests.repositories.hub.local_hub", str(root)]
     with subprocess.Popen([*command, "--latency", str(latency_s)], stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         assert server.stdout is not None
         try:

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from atlas_pipeline.repositories.folder import FolderRepository
-from atlas_pipeline.repositories.hub import HubRepository
-from atlas_pipeline.repositories.hub_traffic import Count, Traffic
-from atlas_pipeline.repositories.hub_waiting import RetryPolicy
+from atlas_pipeline.repositories.hub import Count, HubRepository, RangeCache, RetryPolicy, Traffic
 from atlas_pipeline.repositories.interface import (
     BudgetSpent,
     FileEntry,
@@ -23,7 +21,6 @@ from atlas_pipeline.repositories.interface import (
     UnsafeLink,
     validate_model_id,
 )
-from atlas_pipeline.repositories.range_cache import RangeCache
 
 __all__ = [
     "HUB",

@@ -1,11 +1,15 @@
-"""Weight files as named tensors whose rows are read on request: safetensors, GGUF, LoRA adapters."""
+"""Weight files as named tensors whose rows are read on request: safetensors, GGUF, PyTorch, quantised, adapters."""
 
 from __future__ import annotations
 
-from atlas_pipeline.weights.adapters import AdapterWeights, adapter_base_name, open_adapter
-from atlas_pipeline.weights.deltas import DeltaWeights
+from atlas_pipeline.weights.adapters import (
+    AdapterWeights,
+    DeltaWeights,
+    adapter_base_name,
+    looks_like_lora,
+    open_adapter,
+)
 from atlas_pipeline.weights.errors import STATUSES, Status, WeightsError
-from atlas_pipeline.weights.lora_names import looks_like_lora
 from atlas_pipeline.weights.matrices import Matrix, comparable_matrices, matrices
 from atlas_pipeline.weights.names import canonical_gguf_name, canonical_name, canonical_names, is_layer_tensor
 from atlas_pipeline.weights.opening import WeightFiles, find_weights, list_files, open_found, open_weights, read_config

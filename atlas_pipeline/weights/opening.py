@@ -15,6 +15,7 @@ from atlas_pipeline.repositories import FileEntry, Repository, RepositoryError
 from atlas_pipeline.weights.bounded_json import parse_json_object
 from atlas_pipeline.weights.errors import Status, WeightsError
 from atlas_pipeline.weights.gguf_file import open_gguf
+from atlas_pipeline.weights.pytorch import open_torch
 from atlas_pipeline.weights.safetensors_file import open_safetensors
 from atlas_pipeline.weights.tensors import FileReader, Meter, StoredWeights, repository_failure
 
@@ -97,8 +98,6 @@ def open_found(repository: Repository, model_id: str, found: WeightFiles, meter:
     if found.format == "gguf":
         return open_gguf(readers, model_id=model_id, config=config)
     if found.format == "pytorch":
-        from atlas_pipeline.weights.torch_file import open_torch  # noqa: PLC0415
-
         return open_torch(readers, model_id=model_id, config=config)
     return open_safetensors(readers, model_id=model_id, tensor_files=found.tensor_files, config=config)
 

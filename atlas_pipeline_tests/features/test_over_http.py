@@ -16,7 +16,7 @@ from atlas_pipeline.features.reading import ModelToSample, SampledModel
 from atlas_pipeline.features.sampling import Sampled, sample_models
 from atlas_pipeline.repositories import FolderRepository, HubRepository, Repository
 from atlas_pipeline.repositories.demo import DemoHub
-from atlas_pipeline_tests.repositories.local_hub import LocalHub
+from atlas_pipeline_tests.repositories.hub.local_hub import LocalHub
 
 
 @pytest.fixture(scope="module")

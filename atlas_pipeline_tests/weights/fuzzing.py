@@ -27,9 +27,9 @@ import safetensors.numpy
 from atlas_pipeline.repositories import FileEntry, FileNotInModel, ModelNotFound, ShortRead
 from atlas_pipeline.weights import WeightsError, find_weights, open_adapter, open_found
 from atlas_pipeline.weights.bounded_json import parse_json_object
+from atlas_pipeline.weights.pytorch.pickled import read_pickle
 from atlas_pipeline.weights.tensors import Weights
-from atlas_pipeline.weights.torch_pickle import read_pickle
-from atlas_pipeline_tests.weights.torch_writing import (
+from atlas_pipeline_tests.weights.pytorch.writing import (
     Padded,
     checkpoint,
     mapping,

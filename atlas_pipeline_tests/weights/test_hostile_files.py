@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from atlas_pipeline.repositories import FolderRepository
 from atlas_pipeline.weights import WeightsError, open_adapter, open_weights
 from atlas_pipeline_tests.weights.fuzzing import BASE, TARGETS, MemoryRepository, read_model, seeds
-from atlas_pipeline_tests.weights.torch_writing import (
+from atlas_pipeline_tests.weights.pytorch.writing import (
     Padded,
     checkpoint,
     mapping,
