@@ -9,14 +9,14 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from atlas_pipeline.features.plans import PlannedTensor, SamplingPlan, make_plan, shape_signature
+from atlas_pipeline.features.plans import SamplingPlan, make_plan, shape_signature
 from atlas_pipeline.repositories import FileEntry, Repository, RepositoryError
 from atlas_pipeline.weights import (
     Float32Array,
@@ -184,12 +184,10 @@ class ModelReader:
         if plan.at_anchors.tensors and _cost(weights, chosen, plan) > self._allowance(weights, meter):
             plan = plan.at_anchors
 
-        def rows(tensor: PlannedTensor) -> Float32Array:
-            matrix = chosen[tensor.canonical]
-            return weights.rows(matrix.tensor, np.add(tensor.rows, matrix.first_row)).reshape(-1)
-
-        in_turn: Callable[..., Iterable[Float32Array]] = self.threads.map if self.threads else map
-        vector = np.concatenate(list(in_turn(rows, plan.tensors)))
+        matrices = [(chosen[tensor.canonical], tensor.rows) for tensor in plan.tensors]
+        wanted = [(matrix.tensor, np.array(rows) + matrix.first_row) for matrix, rows in matrices]
+        rows = weights.rows_of(wanted, self.threads.map if self.threads else map)
+        vector = np.concatenate([part.reshape(-1) for part in rows])
         if not np.isfinite(vector).all():
             raise WeightsError(
                 "not_finite", f"The sampled weights of model {weights.model_id} contain NaN or infinity."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ from atlas_pipeline.weights.dtypes import FULL_PRECISION, NUMPY
 from atlas_pipeline.weights.errors import Status, WeightsError
 
 Float32Array = npt.NDArray[np.float32]
+
+InTurn = Callable[..., Iterable[Any]]
 
 MAX_ROWS_BYTES: Final = 1 << 28
 """Stored bytes of one request for rows (256 MiB): a tensor may claim a row of any length."""
@@ -218,6 +220,15 @@ class Weights(ABC):
             WeightsError: If the rows cannot be read or decoded.
         """
 
+    def rows_of(self, wanted: Sequence[tuple[str, npt.NDArray[np.int64]]], in_turn: InTurn = map) -> list[Float32Array]:
+        """Rows of several tensors, each as `rows` gives them; errors as there.
+
+        Args:
+            wanted: Names and row numbers.
+            in_turn: Works as `map` does; that of an executor reads at the same time.
+        """
+        return list(in_turn(lambda name_and_indices: self.rows(*name_and_indices), wanted))
+
     @abstractmethod
     def cost_bytes(self, name: str, n_rows: int) -> int:
         """Bytes that reading this many rows of a tensor takes, without what is read along with them.
@@ -299,6 +310,29 @@ class StoredWeights(Weights):
         encoding = self._encodings.get(name)
         return encoding.rows(self, chosen) if encoding else self._decode(info, chosen)
 
+    def rows_of(self, wanted: Sequence[tuple[str, npt.NDArray[np.int64]]], in_turn: InTurn = map) -> list[Float32Array]:
+        """See Weights.rows_of; where all are plain rows of numbers, each file is asked once for all of its ranges."""
+        is_plain = type(self) is StoredWeights and self._encodings.keys().isdisjoint(name for name, _ in wanted)
+        infos = [self.tensors[name] for name, _ in wanted]
+        if not is_plain or not all(info.is_readable and info.dtype in FULL_PRECISION for info in infos):
+            return super().rows_of(wanted, in_turn)
+        reads = [
+            self._row_read(info, checked_indices(info, indices))
+            for info, (_, indices) in zip(infos, wanted, strict=True)
+        ]
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        for info, read in zip(infos, reads, strict=True):
+            ranges.setdefault(info.path, []).extend(read.ranges)
+        parts = in_turn(lambda path: iter(self._readers[path].read_ranges(ranges[path])), ranges)
+        of_file = dict(zip(ranges, parts, strict=True))
+        with np.errstate(over="ignore"):
+            return [
+                read.assembled([next(of_file[info.path]) for _ in read.ranges])
+                .view(NUMPY[info.dtype])
+                .astype(np.float32)
+                for info, read in zip(infos, reads, strict=True)
+            ]
+
     def cost_bytes(self, name: str, n_rows: int) -> int:
         """See Weights.cost_bytes."""
         encoding = self._encodings.get(name)
@@ -330,27 +364,59 @@ class StoredWeights(Weights):
 
     def stored_rows(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Rows as they are stored: uint8 [k, row_bytes]. Near rows share one range (`Repository.gap_bytes`)."""
-        width = info.row_bytes
         reader = self._readers[info.path]
-        if indices.size == 1 and 0 < width <= MAX_ROWS_BYTES:
-            start = info.start + int(indices[0]) * width
-            return np.frombuffer(reader.read(start, start + width), dtype=np.uint8).reshape(1, width)
-        wanted, position = np.unique(indices, return_inverse=True)
-        if wanted.size * width > MAX_ROWS_BYTES:
+        read = self._row_read(info, indices)
+        return read.assembled(reader.read_ranges(read.ranges))
+
+    def _row_read(self, info: TensorInfo, indices: npt.NDArray[np.int64]) -> RowRead:
+        if indices.size * info.row_bytes > MAX_ROWS_BYTES:
             raise WeightsError(
                 "unsupported_format",
-                f"{wanted.size} rows of the tensor {info.name!r} of model {self.model_id} take {wanted.size * width} "
-                f"bytes; at most {MAX_ROWS_BYTES} are read at once.",
+                f"{indices.size} rows of the tensor {info.name!r} of model {self.model_id} take "
+                f"{indices.size * info.row_bytes} bytes; at most {MAX_ROWS_BYTES} are read at once.",
             )
-        ends = _run_ends(wanted, row_bytes=width, gap_bytes=reader.gap_bytes)
-        firsts = [0, *(last + 1 for last in ends[:-1])]
-        spans = [(int(wanted[first]), int(wanted[last]) + 1) for first, last in zip(firsts, ends, strict=False)]
-        parts = reader.read_ranges([(info.start + first * width, info.start + stop * width) for first, stop in spans])
-        stored = np.empty((wanted.size, width), dtype=np.uint8)
-        for first, last, data in zip(firsts, ends, parts, strict=False):
-            block = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
-            stored[first : last + 1] = block[wanted[first : last + 1] - wanted[first]]
-        return stored[position.reshape(-1)]
+        return RowRead.of(info, indices, gap_bytes=self._readers[info.path].gap_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class RowRead:
+    """The byte ranges that hold rows of a tensor, and how the rows are found in them.
+
+    Attributes:
+        ranges: Byte ranges [start, stop) of the file; near rows share one.
+        row_bytes: Stored bytes of a row.
+        place: int64 [k], of each row asked for its number among all rows that the ranges hold, one after the other.
+    """
+
+    ranges: list[tuple[int, int]]
+    row_bytes: int
+    place: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, info: TensorInfo, indices: npt.NDArray[np.int64], *, gap_bytes: int) -> RowRead:
+        """Plan the reading of rows, in any order, also repeated."""
+        width = info.row_bytes
+        if indices.size == 1:
+            start = info.start + int(indices[0]) * width
+            return cls([(start, start + width)], width, np.zeros(1, np.int64))
+        wanted, position = np.unique(indices, return_inverse=True)
+        ends = _run_ends(wanted, row_bytes=width, gap_bytes=gap_bytes)
+        firsts = [0, *(last + 1 for last in ends[:-1])] if ends else []
+        spans = [(int(wanted[first]), int(wanted[last]) + 1) for first, last in zip(firsts, ends, strict=True)]
+        ranges = [(info.start + first * width, info.start + stop * width) for first, stop in spans]
+        place = np.zeros(wanted.size, np.int64)
+        n_before = 0
+        for first, last, (start, stop) in zip(firsts, ends, spans, strict=True):
+            place[first : last + 1] = wanted[first : last + 1] - start + n_before
+            n_before += stop - start
+        return cls(ranges, width, place[position.reshape(-1)])
+
+    def assembled(self, parts: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+        """Rows in the order asked for, uint8 [k, row_bytes], of what the ranges gave."""
+        if not self.row_bytes:
+            return np.empty((self.place.size, 0), np.uint8)
+        held = np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype=np.uint8)
+        return held.reshape(-1, self.row_bytes)[self.place] if self.place.size != 1 else held.reshape(1, -1)
 
 
 def checked_indices(info: TensorInfo, indices: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
