@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -32,10 +32,12 @@ class Atlas:
 
     Attributes:
         settings: the settings.
+        progress: called as progress(done, total, name) where making one partition takes long.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.progress: Callable[[int, int, str], None] = lambda done, total, name: None
         self._begun: dict[tuple[str, str | None], dict[str, str]] = {}
 
     @cached_property

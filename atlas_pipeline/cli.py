@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import duckdb
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from atlas_pipeline import reporting
 from atlas_pipeline.atlas import Atlas
@@ -55,7 +55,7 @@ def run(
     atlas = Atlas(_settings())
     tables = select_tables(select or [])
     snapshots = _snapshots(atlas, snapshot or [])
-    instance, defs = _instance(atlas.settings, snapshots), _definitions(atlas.settings)
+    instance, defs = _instance(atlas.settings, snapshots), _definitions(atlas)
     failures: list[str] = []
     with _progress() as progress:
         for phase in phases(atlas, snapshots, tables):
@@ -73,6 +73,7 @@ def run(
             task = progress.add_task(phase.name, total=len(todo), where="")
             for step in todo:
                 progress.update(task, where=step.partition or "")
+                atlas.progress = _shown(progress, task, step.partition or "")
                 failures += _execute(defs, instance, step, verbose)
                 progress.advance(task)
             progress.update(task, where="done" if todo else "up to date")
@@ -169,16 +170,25 @@ def _instance(settings: Settings, snapshots: Sequence[str]) -> dg.DagsterInstanc
     return instance
 
 
-def _definitions(settings: Settings) -> dg.Definitions:
+def _definitions(atlas: Atlas) -> dg.Definitions:
     from atlas_pipeline.definitions import build_defs  # noqa: PLC0415
 
-    return build_defs(settings)
+    return build_defs(atlas.settings, atlas=atlas)
 
 
 def _execute(defs: dg.Definitions, instance: dg.DagsterInstance, step: object, verbose: bool) -> list[str]:
     from atlas_pipeline.orchestration import execute_step  # noqa: PLC0415
 
     return execute_step(defs, instance, step, log_level="INFO" if verbose else "CRITICAL")  # type: ignore[arg-type]
+
+
+def _shown(progress: Progress, task: TaskID, partition: str) -> Callable[[int, int, str], None]:
+    """Shows how far the making of one partition is."""
+
+    def show(done: int, total: int, name: str) -> None:
+        progress.update(task, where=f"{partition}: {done} of {total}, {name}")
+
+    return show
 
 
 def _progress() -> Progress:

@@ -57,17 +57,18 @@ JOBS = (
 )
 
 
-def build_defs(settings: Settings | None = None) -> dg.Definitions:
+def build_defs(settings: Settings | None = None, *, atlas: Atlas | None = None) -> dg.Definitions:
     """Assemble the code location.
 
     Args:
         settings: where tables lie and what they are made from; read from the environment when None.
+        atlas: the tables under those settings, where somebody wants to follow the progress.
     """
     return dg.Definitions(
         assets=dg.load_assets_from_modules(STAGES),
         asset_checks=all_table_checks(),
         jobs=JOBS,
-        resources={"atlas": Atlas(settings or Settings.from_environment())},
+        resources={"atlas": atlas or Atlas(settings or Settings.from_environment())},
         # Steps of one run follow each other and share their imports; runs of several partitions go side by side.
         executor=dg.in_process_executor,
     )

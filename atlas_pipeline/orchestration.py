@@ -114,12 +114,13 @@ def materialized(
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.digest[:64]))
 
 
-def logged_progress(context: dg.AssetExecutionContext, what: str) -> Callable[[int, int, str], None]:
-    """A progress(done, total, name) that logs a line every few seconds, and nothing for what is done sooner."""
+def logged_progress(context: dg.AssetExecutionContext, atlas: Atlas, what: str) -> Callable[[int, int, str], None]:
+    """A progress(done, total, name) that tells the atlas, and logs a line every few seconds; none for what is fast."""
     last = time.monotonic()
 
     def progress(done: int, total: int, name: str) -> None:
         nonlocal last
+        atlas.progress(done, total, name)
         if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             context.log.info(f"{done} of {total} {what}, the last {name}")

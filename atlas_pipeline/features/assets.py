@@ -32,7 +32,7 @@ def models(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) ->
             n_neurons=settings.n_neurons,
             seed=settings.seed,
             limit_bytes=settings.size_bytes("model_read_limit"),
-            progress=logged_progress(context, "models"),
+            progress=logged_progress(context, atlas, "models"),
         )
         costs = repository.costs() if repository else None
         return materialized(context, atlas, rows, attachment=vectors, notes=failures(rows), figures=costs)
