@@ -42,6 +42,7 @@ def _of_tensors(plan: SamplingPlan, vector: Float32Array) -> Iterator[dict[str, 
         distinct = distinct_values(rows)
         yield {
             "tensor": tensor.canonical,
+            "n_rows": tensor.n_rows,
             "n_columns": tensor.n_columns,
             "n_neurons": len(tensor.rows),
             "rows_sha256": hashlib.sha256(rows.data).hexdigest(),

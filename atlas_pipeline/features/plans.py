@@ -34,11 +34,13 @@ class PlannedTensor:
 
     Attributes:
         canonical: The matrix.
+        n_rows: Rows that it has.
         n_columns: Length of a row.
         rows: Row numbers, ascending.
     """
 
     canonical: str
+    n_rows: int
     n_columns: int
     rows: tuple[int, ...]
 
@@ -86,7 +88,7 @@ class SamplingPlan:
         """The plan that `to_json` wrote."""
         fields = json.loads(text)
         tensors = (
-            PlannedTensor(tensor["canonical"], tensor["n_columns"], tuple(tensor["rows"]))
+            PlannedTensor(tensor["canonical"], tensor["n_rows"], tensor["n_columns"], tuple(tensor["rows"]))
             for tensor in fields["tensors"]
         )
         return cls(
@@ -143,7 +145,7 @@ def _plan(signature: tuple[tuple[str, tuple[int, int]], ...], n_neurons: int, se
     for (name, (available, columns)), count in zip(signature, counts.tolist(), strict=True):
         if count:
             rows = np.sort(generator.choice(available, size=count, replace=False))
-            tensors.append(PlannedTensor(name, columns, tuple(rows.tolist())))
+            tensors.append(PlannedTensor(name, available, columns, tuple(rows.tolist())))
     chosen = tuple(sorted(names[i] for i in anchors.tolist() if counts[i]))
     return SamplingPlan(f"shapes-{digest.hexdigest()[:_GROUP_DIGITS]}", seed, n_neurons, tuple(tensors), chosen)
 

@@ -102,6 +102,7 @@ TENSORS = TableContract(
         MODEL_ID,
         REGION_ID,
         Column("tensor", TEXT, "The matrix, under its canonical name.", nullable=False),
+        Column("n_rows", INTEGER, "Neurons that it has.", "neurons", nullable=False, minimum=1),
         Column("n_columns", INTEGER, "Numbers in a neuron.", "weights", nullable=False, minimum=1),
         Column("n_neurons", INTEGER, "Neurons sampled of it.", "neurons", nullable=False, minimum=1),
         Column("rows_sha256", TEXT, "Digest of those neurons as float32.", nullable=False),

@@ -30,7 +30,7 @@ def test_matrices_in_common_have_equal_digests() -> None:
     assert (zeros["min_distinct_values"], zeros["max_distinct_values"]) == (1, 1)
     assert found["x/a", "layers.0.a.weight"]["min_distinct_values"] == 40
     assert sum(row["n_neurons"] for row in rows) == 3 * plan.n_neurons
-    assert {row["n_columns"] for row in rows} == {40}
+    assert {(row["n_rows"], row["n_columns"]) for row in rows} == {(8, 40)}
 
 
 def test_no_vectors_no_rows() -> None:

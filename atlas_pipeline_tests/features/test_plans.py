@@ -81,8 +81,8 @@ def test_a_plan_never_changes_between_versions() -> None:
 
 PINNED = (
     '{"vector_group":"shapes-c26bb7275f25","seed":0,"n_neurons_asked":7,'
-    '"tensors":[{"canonical":"layers.0.a.weight","n_columns":8,"rows":[6,24]},'
-    '{"canonical":"layers.0.b.weight","n_columns":4,"rows":[7,16,22,29,62]}],'
+    '"tensors":[{"canonical":"layers.0.a.weight","n_rows":64,"n_columns":8,"rows":[6,24]},'
+    '{"canonical":"layers.0.b.weight","n_rows":64,"n_columns":4,"rows":[7,16,22,29,62]}],'
     '"anchors":["layers.0.a.weight","layers.0.b.weight"]}'
 )
 

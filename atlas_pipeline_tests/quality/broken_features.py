@@ -83,4 +83,11 @@ BROKEN_FEATURES = (
         1,
         (BASE,),
     ),
+    Breakage(
+        "features.tensors/values_can_be_that_many",
+        "more neurons than rows",
+        change("features.tensors", {"model_id": BASE}, n_rows=99),
+        1,
+        (BASE, "99"),
+    ),
 )

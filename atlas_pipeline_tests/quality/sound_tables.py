@@ -204,7 +204,13 @@ def _charting(rows: Rows) -> None:
                 )
             )
             if model != GONE:
-                sampled = {"n_neurons": 100, "n_columns": 8, "min_distinct_values": 2, "max_distinct_values": 8}
+                sampled = {
+                    "n_rows": 200,
+                    "n_neurons": 100,
+                    "n_columns": 8,
+                    "min_distinct_values": 2,
+                    "max_distinct_values": 8,
+                }
                 rows["features.tensors"].append(
                     row(
                         "features.tensors",
