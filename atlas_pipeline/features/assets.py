@@ -9,7 +9,7 @@ import dagster as dg
 
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.features.evidence import tensor_table
-from atlas_pipeline.features.partitions import failures, models_to_sample, sample_partition
+from atlas_pipeline.features.partitions import failures, models_to_sample, sample_partition, summary
 from atlas_pipeline.orchestration import logged_progress, materialized, table_asset
 from atlas_pipeline.repositories import Repository, open_repository
 from atlas_pipeline.settings import Settings
@@ -34,8 +34,8 @@ def models(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) ->
             limit_bytes=settings.size_bytes("model_read_limit"),
             progress=logged_progress(context, atlas, "models"),
         )
-        costs = repository.costs() if repository else None
-        return materialized(context, atlas, rows, attachment=vectors, notes=failures(rows), figures=costs)
+        figures = summary(rows) | dict(repository.costs() if repository else {})
+        return materialized(context, atlas, rows, attachment=vectors, notes=failures(rows), figures=figures)
 
 
 @table_asset("features.tensors", kinds={"numpy"})

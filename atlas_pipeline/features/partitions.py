@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from atlas_pipeline.features.reading import ModelToSample, SampledModel
 from atlas_pipeline.features.sampling import Progress, Sampled, sample_models
@@ -69,6 +71,14 @@ def sample_partition(
 def failures(rows: pa.Table) -> tuple[str, ...]:
     """A sentence on each model of ``features.models`` that could not be sampled."""
     return tuple(error for error in rows["error"].to_pylist() if error is not None)
+
+
+def summary(rows: pa.Table) -> dict[str, int]:
+    """How many models of ``features.models`` have each status, and what was read of them, by name."""
+    statuses = Counter(rows["status"].to_pylist())
+    read, total = (int(pc.sum(rows[name], min_count=0).as_py()) for name in ("bytes_read", "bytes_total"))
+    counted = {f"models_{status}": n for status, n in sorted(statuses.items())}
+    return counted | {"bytes_read": read, "bytes_total": total}
 
 
 def _rows(models: pa.Table, sampled: Sampled) -> pa.Table:

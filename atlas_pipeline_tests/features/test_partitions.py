@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from atlas_pipeline.features.partitions import failures, models_to_sample, sample_partition
+from atlas_pipeline.features.partitions import failures, models_to_sample, sample_partition, summary
 from atlas_pipeline.repositories import FolderRepository
 from atlas_pipeline.schema import contract_of
 from atlas_pipeline_tests.weights.writing import write_safetensors
@@ -84,6 +84,10 @@ def test_the_rows_keep_the_contract(connection: duckdb.DuckDBPyConnection, tmp_p
     status = dict(zip(rows["model_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
     assert status["o/source"] == "ok"
     assert {status[name] for name in MODELS if name != "o/source"} == {"pruned", "not_found"}
+    totals = summary(rows)
+    assert totals["models_ok"] == 1
+    assert sum(n for name, n in totals.items() if name.startswith("models_")) == len(MODELS)
+    assert totals["bytes_read"] < totals["bytes_total"] == (tmp_path / "o/source/model.safetensors").stat().st_size
     assert len(failures(rows)) == list(status.values()).count("not_found")
     assert [array.shape for array in vectors.arrays.values()] == [(1, 8 * 40)]
     nothing, none = sample_partition(models, None, folder, n_neurons=8, seed=0)
