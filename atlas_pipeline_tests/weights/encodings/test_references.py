@@ -145,6 +145,7 @@ def test_every_library_is_there() -> None:
     assert len(CASES) == len(list(REFERENCES.glob("*.safetensors"))) - 1
 
 
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
 def test_files_that_the_libraries_write_today(tmp_path: Path) -> None:
     """Makes all references anew where the libraries are installed."""
     libraries = ("torch", "bitsandbytes", "compressed_tensors", "transformers", "gptqmodel", "modelopt", "mlx")
