@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -111,7 +111,7 @@ class Reading:
     row: SampledModel
     plan: SamplingPlan | None = None
     vector: Float32Array | None = None
-    entries: tuple[FileEntry, ...] = field(default=())
+    entries: tuple[FileEntry, ...] = ()
 
 
 @dataclass(frozen=True)

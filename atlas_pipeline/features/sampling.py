@@ -6,7 +6,7 @@ Here belongs the loop over models and what becomes of those that fail; how one i
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -169,11 +169,10 @@ def _prove_copies(
     repository: Repository, rows: Sequence[SampledModel], files: dict[str, tuple[FileEntry, ...]]
 ) -> Iterator[SampledModel]:
     """Hash the files of models that look equal, where the listing does not know and reading them is no download."""
-    alike: dict[tuple[str | None, str | None, int], int] = defaultdict(int)
-    for row in rows:
-        alike[row.sampled_sha256, row.vector_group, row.bytes_total] += 1
-    for row in rows:
-        is_alone = alike[row.sampled_sha256, row.vector_group, row.bytes_total] == 1
+    looks = [(row.sampled_sha256, row.vector_group, row.bytes_total) for row in rows]
+    n_alike = Counter(looks)
+    for row, look in zip(rows, looks, strict=True):
+        is_alone = n_alike[look] == 1
         is_open = row.status == "ok" and row.content_sha256 is None and row.bytes_total <= MAX_HASHED_BYTES
         if is_alone or not is_open:
             yield row

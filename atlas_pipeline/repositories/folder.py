@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from atlas_pipeline.repositories.interface import (
+    MAX_FILES_PER_MODEL,
     MAX_READ_BYTES,
+    SHA256,
     FileEntry,
     FileNotInModel,
     InvalidModelId,
@@ -24,10 +25,6 @@ from atlas_pipeline.repositories.interface import (
     validate_model_id,
 )
 
-MAX_FILES_PER_MODEL: Final = 100_000
-"""A model with more files than this is a data set or an attack; listing it would only fill memory."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
 
@@ -216,5 +213,5 @@ class FolderRepository:
 
 def _digest_of_link(target: Path) -> str | None:
     """The SHA-256 in the name of a link's target: caches keep large files as `blobs/<sha256>`."""
-    is_blob = target.parent.name == "blobs" and _SHA256.fullmatch(target.name) is not None
+    is_blob = target.parent.name == "blobs" and SHA256.fullmatch(target.name) is not None
     return target.name if is_blob else None

@@ -5,6 +5,7 @@ Here belong the interface, its values and its errors. How one kind of place is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,6 +17,12 @@ log."""
 
 MAX_READ_BYTES: Final = 1 << 30
 """One read never asks for more than 1 GiB: a lying size must not become an allocation."""
+
+MAX_FILES_PER_MODEL: Final = 100_000
+"""A model with more files than this is a data set or an attack; listing it would only fill memory."""
+
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+"""A digest as hubs and caches write it."""
 
 _LAST_CONTROL_CHARACTER: Final = 0x1F
 _DELETE_CHARACTER: Final = 0x7F

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from atlas_pipeline.weights.tensors import Weights
+from atlas_pipeline.weights.unet_names import diffusers_unet_name
 
 MAX_COLUMNS: Final = 1 << 18
 """Matrices with longer rows are not compared. The longest rows of known language models have about 53,000 columns; a
@@ -32,9 +33,8 @@ _FUSED_QKV = re.compile(r"(?P<stem>.+\.)(?:qkv_proj|Wqkv|qkv)\.weight")
 _FUSED_MLP = re.compile(r"(?P<stem>.+\.)gate_up_proj\.weight")
 _ATTENTION = re.compile(r"(?:^|[._])(?:self_)?att(?:n|ention)")
 _DIFFUSION_ATTENTION = re.compile(r".*\.attn\d?\.(?:to_(?:q|k|v|qkv|out\.0|add_out)|add_[qkv]_proj)\.weight")
-_SINGLE_FILE_UNET = re.compile(
-    r"(?:.*\.)?(?P<side>input_blocks|middle_block|output_blocks)\.(?P<number>\d{1,3})\."
-    r"(?:\d{1,3}\.)?(?P<rest>transformer_blocks\..+)"
+_SINGLE_FILE_ATTENTION = re.compile(
+    r"(?:.*\.)?(?P<module>(?:input_blocks|middle_block|output_blocks)\.\d{1,3}\.(?:\d{1,3}\.)?transformer_blocks\..+)"
 )
 
 
@@ -184,18 +184,6 @@ def _count(config: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _diffusers_name(name: str) -> str:
-    """Stable Diffusion's U-Net as one file names it, in the names of diffusers; other names stay.
-
-    A level of the U-Net has two blocks with attention on the way down and three on the way up (1.x, 2.x and XL alike).
-    """
-    match = _SINGLE_FILE_UNET.fullmatch(name)
-    if match is None:
-        return name
-    side, number, rest = match["side"], int(match["number"]), match["rest"]
-    if side == "middle_block":
-        return f"mid_block.attentions.0.{rest}"
-    if side == "input_blocks":
-        level, block = divmod(number - 1, 3)
-        return f"down_blocks.{level}.attentions.{block}.{rest}"
-    level, block = divmod(number, 3)
-    return f"up_blocks.{level}.attentions.{block}.{rest}"
+    """Attention of Stable Diffusion's U-Net as one file names it, in the names of diffusers; other names stay."""
+    match = _SINGLE_FILE_ATTENTION.fullmatch(name)
+    return diffusers_unet_name(match["module"]) if match else name

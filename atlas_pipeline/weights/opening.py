@@ -15,7 +15,7 @@ from atlas_pipeline.repositories import FileEntry, Repository, RepositoryError
 from atlas_pipeline.weights.bounded_json import parse_json_object
 from atlas_pipeline.weights.errors import Status, WeightsError
 from atlas_pipeline.weights.gguf_file import open_gguf
-from atlas_pipeline.weights.pytorch import open_torch
+from atlas_pipeline.weights.pytorch import TORCH_SUFFIXES, open_torch
 from atlas_pipeline.weights.safetensors_file import open_safetensors
 from atlas_pipeline.weights.tensors import FileReader, Meter, StoredWeights, repository_failure
 
@@ -31,7 +31,7 @@ ADAPTER_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "safetensors": (".safetensors",),
     "gguf": (".gguf",),
-    "pytorch": (".bin", ".pt", ".pth", ".ckpt"),
+    "pytorch": TORCH_SUFFIXES,
 }
 """Formats that are read and the endings of their files, best first."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from atlas_pipeline.weights.bounded_json import parse_json_object
 from atlas_pipeline.weights.dtypes import BITS, FULL_PRECISION
@@ -50,34 +50,22 @@ def open_safetensors(
         The model, quantised matrices as numbers (`encode_quantized`).
 
     Raises:
-        WeightsError: As `read_header` and `encode_quantized`; invalid_header if the index names a tensor that its file
-            lacks; unsupported_format if two files hold a tensor of the same name and no index says which counts.
+        WeightsError: invalid_header if a header contradicts the format, or the index names what its file lacks;
+            truncated if a file ends before its header or data do; unsupported_format for a type that the format gained
+            later, or if two files hold a tensor of the same name and no index says which counts; unreadable if the
+            repository fails; as `encode_quantized`.
     """
     headers = tuple(_stored_header(reader) for reader in readers)
     try:
-        tensors = _model(headers, None if tensor_files is None else tuple(tensor_files.items()))
+        model = _model(headers, None if tensor_files is None else tuple(tensor_files.items()))
     except _HeaderFlaw as flaw:
         raise WeightsError(flaw.status, f"Model {model_id}: {flaw.sentence}") from None
-    weights = StoredWeights(model_id=model_id, format="safetensors", readers=readers, tensors=tensors, config=config)
+    weights = StoredWeights(
+        model_id=model_id, format="safetensors", readers=readers, tensors=model.tensors, config=config
+    )
+    weights.metadata = model.metadata
     encode_quantized(weights)
     return weights
-
-
-def read_header(reader: FileReader) -> Mapping[str, TensorInfo]:
-    """Reads and checks the header of one safetensors file.
-
-    Returns:
-        Tensors by name, in the order of the header; canonical names are not yet resolved.
-
-    Raises:
-        WeightsError: invalid_header if the header contradicts the format, truncated if the file ends before the header
-            or the data do, unsupported_format for a type that the format gained later, unreadable if the repository
-            fails.
-    """
-    try:
-        return _tensors(_stored_header(reader))
-    except _HeaderFlaw as flaw:
-        raise WeightsError(flaw.status, f"Model {reader.model_id}: {flaw.sentence}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +84,13 @@ class _StoredHeader:
     @property
     def is_small(self) -> bool:
         return len(self.content) <= MAX_KEPT_BYTES
+
+
+class _Model(NamedTuple):
+    """What headers say: tensors by name, and the metadata of a single file."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, Any]
 
 
 class _HeaderFlaw(Exception):
@@ -124,19 +119,16 @@ def _stored_header(reader: FileReader) -> _StoredHeader:
     return _StoredHeader(reader.entry.path, size, header)
 
 
-def _model(
-    headers: tuple[_StoredHeader, ...], tensor_files: tuple[tuple[str, str], ...] | None
-) -> Mapping[str, TensorInfo]:
-    """The tensors of a model; worked out once for all models with these files."""
+def _model(headers: tuple[_StoredHeader, ...], tensor_files: tuple[tuple[str, str], ...] | None) -> _Model:
+    """A model's tensors; worked out once for all models with these files."""
     is_small = all(header.is_small for header in headers)
     return _kept_model(headers, tensor_files) if is_small else _kept_model.__wrapped__(headers, tensor_files)
 
 
 @lru_cache(maxsize=8)
-def _kept_model(
-    headers: tuple[_StoredHeader, ...], tensor_files: tuple[tuple[str, str], ...] | None
-) -> Mapping[str, TensorInfo]:
-    by_path = {header.path: _tensors(header) for header in headers}
+def _kept_model(headers: tuple[_StoredHeader, ...], tensor_files: tuple[tuple[str, str], ...] | None) -> _Model:
+    read = {header.path: _read(header) for header in headers}
+    by_path = {path: model.tensors for path, model in read.items()}
     found: dict[str, TensorInfo] = {}
     if tensor_files is None:
         for path, tensors in by_path.items():
@@ -155,10 +147,12 @@ def _kept_model(
             found[name] = by_path[path][name]
     # Whether a short name is unique shows only when all files are known.
     canonical = canonical_names(found)
-    return MappingProxyType({name: replace(info, canonical=canonical[name]) for name, info in found.items()})
+    tensors = {name: replace(info, canonical=canonical[name]) for name, info in found.items()}
+    metadata = read[headers[0].path].metadata if len(headers) == 1 else {}
+    return _Model(MappingProxyType(tensors), MappingProxyType(metadata))
 
 
-def _tensors(header: _StoredHeader) -> Mapping[str, TensorInfo]:
+def _read(header: _StoredHeader) -> _Model:
     what = f"the header of the file {header.path!r}"
     if not header.content.startswith(b"{"):
         raise _HeaderFlaw("invalid_header", f"{what} does not start with a brace.")
@@ -171,7 +165,7 @@ def _tensors(header: _StoredHeader) -> Mapping[str, TensorInfo]:
         raise _HeaderFlaw("invalid_header", f"the __metadata__ in {what} is not an object.")
     tensors = {name: _tensor(name, entry, header) for name, entry in entries.items()}
     _check_coverage(tensors, header)
-    return tensors
+    return _Model(tensors, metadata)
 
 
 def _tensor(name: str, entry: object, header: _StoredHeader) -> TensorInfo:

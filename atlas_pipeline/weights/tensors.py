@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -267,7 +268,10 @@ class StoredWeights(Weights):
 
     Attributes:
         stored: Every tensor as the files name it, also the parts of encodings.
+        metadata: What the header of a single file says beside its tensors.
     """
+
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,

@@ -8,9 +8,11 @@ import duckdb
 import numpy as np
 import pytest
 
+from atlas_pipeline import weights
 from atlas_pipeline.features.partitions import failures, models_to_sample, sample_partition, summary
 from atlas_pipeline.repositories import FolderRepository
 from atlas_pipeline.schema import contract_of
+from atlas_pipeline.schema.features import STATUSES
 from atlas_pipeline_tests.weights.writing import write_safetensors
 
 EDGES = [
@@ -94,3 +96,9 @@ def test_the_rows_keep_the_contract(connection: duckdb.DuckDBPyConnection, tmp_p
     assert set(nothing["status"].to_pylist()) == {"metadata_only"}
     assert failures(nothing) == ()
     assert not none.arrays
+
+
+def test_every_reason_is_a_status_of_the_table_and_explained() -> None:
+    explained = (Path(__file__).parents[2] / "docs" / "weights.md").read_text().partition("## Statuses")[2]
+    assert {"ok", "pruned", "metadata_only", *weights.STATUSES} == set(STATUSES)
+    assert [status for status in STATUSES if f"`{status}`" not in explained] == []

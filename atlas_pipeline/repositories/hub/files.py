@@ -17,7 +17,7 @@ from atlas_pipeline.repositories.hub.errors import ModelChanged, refusal
 from atlas_pipeline.repositories.hub.listing import Listing
 from atlas_pipeline.repositories.hub.requests import Body, HubRequests
 from atlas_pipeline.repositories.hub.waiting import Call
-from atlas_pipeline.repositories.interface import FileEntry, RepositoryError
+from atlas_pipeline.repositories.interface import SHA256, FileEntry, RepositoryError
 
 MAX_WHOLE_BYTES: Final = 1 << 20
 """A file of up to 1 MiB is read whole where the server gives no ranges."""
@@ -26,7 +26,6 @@ _MAX_REFUSED: Final = 2
 _PARTIAL: Final = 206
 _UNSATISFIABLE: Final = 416
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class _Refused(Exception):
@@ -164,7 +163,7 @@ class HubFile:
         if size is not None and size != str(self.entry.size_bytes):
             raise self._changed("its size is another")
         digest = _tag(headers.get("x-linked-etag"))
-        if self.entry.sha256 and _SHA256.fullmatch(digest) and digest != self.entry.sha256:
+        if self.entry.sha256 and SHA256.fullmatch(digest) and digest != self.entry.sha256:
             raise self._changed("its content is another")
 
     def _check_etag(self, url: str, headers: Mapping[str, str]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from atlas_pipeline.repositories.folder import MAX_FILES_PER_MODEL
 from atlas_pipeline.repositories.interface import (
+    MAX_FILES_PER_MODEL,
+    SHA256,
     FileEntry,
     FileNotInModel,
     InvalidModelId,
@@ -27,7 +28,6 @@ MAX_FILE_BYTES: Final = 1 << 50
 """A petabyte; hubs end at half a terabyte."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
 
@@ -115,7 +115,7 @@ def _listing(model_id: Any, revision: Any, files: Iterable[Any], asked: str | No
             unsafe.append(path)
             continue
         if not any(part.startswith(".") for part in path.split("/")):
-            is_digest = isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+            is_digest = isinstance(sha256, str) and SHA256.fullmatch(sha256)
             entries[path] = FileEntry(path, size, sha256 if is_digest else None)
     if unsafe:
         _logger.warning("%s has %d paths that lead out of it, as %r; left out.", what, len(unsafe), unsafe[0][:100])

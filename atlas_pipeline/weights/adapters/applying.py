@@ -2,7 +2,7 @@
 
 LoRA adds s B A to a matrix (`deltas`). DoRA then rescales: W = m V / ||V|| with V = W0 + s B A, norms of the rows of V
 (Liu et al. 2024). IA3 multiplies rows or columns by factors (Liu et al. 2022). Verified against PEFT, diffusers and
-LyCORIS. Names are read in `lora_names`, configurations in `adapter_config`, a base matched in `adapter_targets`.
+LyCORIS. Names are read in `lora_names`, configurations in `config`, a base matched in `targets`.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def _open_files(
         return open_torch(readers, model_id=model_id, config={}), {}
     adapter = open_safetensors(readers, model_id=model_id, tensor_files=None, config={})
     has_alphas = any(name.endswith(".alpha") for name in adapter.stored)
-    return adapter, {} if config is not None or has_alphas or len(readers) != 1 else read_metadata(readers[0])
+    return adapter, {} if config is not None or has_alphas else read_metadata(adapter)
 
 
 def _candidates(model_id: str, base_ids: Sequence[str], config: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -12,8 +12,7 @@ from atlas_pipeline.weights.adapters.deltas import Change, Factors, FullDifferen
 from atlas_pipeline.weights.adapters.lora_names import COMPONENTS, AdapterTensor, Module, read_name, shortened
 from atlas_pipeline.weights.bounded_json import parse_json_object
 from atlas_pipeline.weights.errors import WeightsError
-from atlas_pipeline.weights.safetensors_file import MAX_HEADER_BYTES
-from atlas_pipeline.weights.tensors import FileReader, StoredWeights, TensorInfo
+from atlas_pipeline.weights.tensors import StoredWeights, TensorInfo
 
 DIFFUSERS_METADATA: Final = "lora_adapter_metadata"
 """Entry of a safetensors file's metadata in which diffusers keeps the LoraConfig of every component, as JSON with keys
@@ -94,21 +93,16 @@ def read_contents(
     )
 
 
-def read_metadata(reader: FileReader) -> dict[str, dict[str, Any]]:
+def read_metadata(adapter: StoredWeights) -> dict[str, dict[str, Any]]:
     """The configurations that diffusers keeps in a safetensors file's header, by component; empty if there are none.
 
     Raises:
-        WeightsError: invalid_header if the header or the configurations are no JSON; truncated; unreadable.
+        WeightsError: invalid_header if the configurations are no JSON.
     """
-    length = int.from_bytes(reader.read(0, 8), "little")
-    if length > MAX_HEADER_BYTES:
-        raise WeightsError("invalid_header", f"{reader.label} claims a header of {length} bytes.")
-    header = parse_json_object(reader.read(8, 8 + length), what=reader.label, status="invalid_header")
-    metadata = header.get("__metadata__")
-    text = metadata.get(DIFFUSERS_METADATA) if isinstance(metadata, dict) else None
+    text = adapter.metadata.get(DIFFUSERS_METADATA)
     if not isinstance(text, str):
         return {}
-    what = f"The {DIFFUSERS_METADATA} of {reader.label[4:]}"
+    what = f"The {DIFFUSERS_METADATA} of model {adapter.model_id}"
     found: dict[str, dict[str, Any]] = {}
     for key, value in parse_json_object(text.encode(), what=what, status="invalid_header").items():
         component, _, name = key.partition(".")

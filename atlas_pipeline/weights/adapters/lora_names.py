@@ -2,7 +2,7 @@
 
 PEFT writes `base_model.model.<module>.lora_A.weight`, diffusers `unet.<module>.lora.down.weight` or older spellings,
 kohya's trainers `lora_unet_<module with underscores>.lora_down.weight`. All of them become a `Module` and a role. Here
-belong names alone; what the tensors mean together belongs in `adapter_contents`.
+belong names alone; what the tensors mean together belongs in `contents`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from atlas_pipeline.weights.adapters.unet_names import diffusers_unet_name
 from atlas_pipeline.weights.names import canonical_name
+from atlas_pipeline.weights.unet_names import diffusers_unet_name
 
 Role = Literal["A", "B", "embedding_A", "embedding_B", "mid", "alpha", "magnitude", "ia3", "diff", "vector", "foreign"]
 

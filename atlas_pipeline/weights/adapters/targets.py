@@ -10,9 +10,9 @@ from typing import Final
 from atlas_pipeline.weights.adapters.contents import AdapterContents
 from atlas_pipeline.weights.adapters.deltas import MAX_FACTOR_ELEMENTS, Change, Factors, LowRank, squeezed
 from atlas_pipeline.weights.adapters.lora_names import COMPONENTS, DENOISER, Module, comparable_stem
-from atlas_pipeline.weights.adapters.unet_names import diffusers_unet_name
 from atlas_pipeline.weights.names import canonical_name, is_layer_tensor
 from atlas_pipeline.weights.tensors import StoredWeights, TensorInfo
+from atlas_pipeline.weights.unet_names import diffusers_unet_name
 
 SINGLE_FILE_PREFIXES: Final = {
     "model.diffusion_model.": DENOISER,

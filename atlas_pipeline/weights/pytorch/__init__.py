@@ -1,5 +1,5 @@
 """PyTorch checkpoints without PyTorch, and without running what a pickle says."""
 
-from atlas_pipeline.weights.pytorch.checkpoint import open_torch
+from atlas_pipeline.weights.pytorch.checkpoint import TORCH_SUFFIXES, open_torch
 
-__all__ = ["open_torch"]
+__all__ = ["TORCH_SUFFIXES", "open_torch"]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from atlas_pipeline.repositories import FolderRepository
 from atlas_pipeline.weights.adapters.applying import open_adapter
 from atlas_pipeline.weights.adapters.lora_names import COMPOUND_PARTS, Module, looks_like_lora, read_name, unflattened
-from atlas_pipeline.weights.adapters.unet_names import diffusers_unet_name
 from atlas_pipeline.weights.errors import WeightsError
 from atlas_pipeline.weights.opening import WeightFiles
+from atlas_pipeline.weights.unet_names import diffusers_unet_name
 from atlas_pipeline_tests.weights.writing import random_matrix, raw_safetensors, write_raw, write_safetensors
 
 BLOCK = "down_blocks.0.attentions.1.transformer_blocks.0"
