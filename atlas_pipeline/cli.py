@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import duckdb
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from atlas_pipeline import reporting
+from atlas_pipeline import lineages, reporting
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import SelectionError, phases, select_tables, steps
 from atlas_pipeline.raw.sources import SourceError, find_snapshots
-from atlas_pipeline.settings import DEMO, Settings, SettingsError
+from atlas_pipeline.schema import TABLES
+from atlas_pipeline.settings import DEMO, FOLDER, Settings, SettingsError
 from atlas_pipeline.storage import StorageError, TableNotMaterialized, project_file
 
 if TYPE_CHECKING:
@@ -30,6 +34,15 @@ FAILED, MISUSED = 1, 2
 
 SHOWN_ROWS = 100
 """Rows of an answer that the terminal shows; of more, the first and the last."""
+
+CHARTED: Final = ("raw", "components", "features", "distances", "edges.charted", "edges.audit")
+"""What a folder's chart takes. Nothing is scored: of such a folder nobody knows the truth."""
+
+CHART_MARK: Final = "chart.txt"
+"""File in a home that was made for one folder's chart."""
+
+PLAIN: Final[dict[str, Any]] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How texts are printed that may hold anything."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,32 +68,45 @@ def run(
     atlas = Atlas(_settings())
     tables = select_tables(select or [])
     snapshots = _snapshots(atlas, snapshot or [])
-    instance, defs = _instance(atlas.settings, snapshots), _definitions(atlas)
-    failures: list[str] = []
-    with _progress() as progress:
-        for phase in phases(atlas, snapshots, tables):
-            try:
-                # A run with failures is not published, though what is sound is bundled.
-                todo = steps(atlas, phase, force=force, leave_out=("release.published",) if failures else ())
-            except TableNotMaterialized as error:
-                failures.append(str(error))
-                continue
-            if plan and todo:
-                out.print(
-                    *(f"{phase.name}: {step.partition or ''} {', '.join(step.tables)}" for step in todo), sep="\n"
-                )
-                raise typer.Exit
-            task = progress.add_task(phase.name, total=len(todo), where="")
-            for step in todo:
-                progress.update(task, where=step.partition or "")
-                atlas.progress = _shown(progress, task, step.partition or "")
-                failures += _execute(defs, instance, step, verbose)
-                progress.advance(task)
-            progress.update(task, where="done" if todo else "up to date")
-    for failure in failures:
-        err.print(f"failed: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
+    failures = _materialise(atlas, snapshots, tables, force=force, plan=plan, verbose=verbose)
+    _tell(failures)
     reporting.print_summary(out, atlas)
     raise typer.Exit(FAILED if failures else 0)
+
+
+@app.command()
+def chart(
+    folder: Annotated[Path, typer.Argument(help="Folder of models, <org>/<name>/<files>; nothing else is needed.")],
+    home: Annotated[
+        str, typer.Option(help="Where tables are kept; by default a place of the folder's own in ATLAS_HOME.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an edge.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Show every model, however many there are.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the orchestrator's log.")] = False,
+) -> None:
+    """Say what came from what in a folder of models: lineages with rule, confidence and doubts."""
+    weights = str(folder.expanduser().absolute())
+    atlas = Atlas(_settings(weights=weights, hub_stats=FOLDER, home=home or _home_of_folder(folder)))
+    snapshots = _snapshots(atlas, [])
+    _make_room(atlas, snapshots)
+    failures = _materialise(atlas, snapshots, select_tables(CHARTED), verbose=verbose)
+    _tell(failures)
+    if atlas.store.partitions("components.models"):
+        found = lineages.read_chart(atlas)
+        if as_json:
+            lineages.write_edges(sys.stdout, found)
+        lineages.print_chart(err if as_json else out, found, show_all=show_all, with_edges=not as_json)
+        err.print(f"Look further: ATLAS_HOME={shlex.quote(atlas.settings.home)} atlas sql 'from atlas_edges'", **PLAIN)
+    raise typer.Exit(FAILED if failures else 0)
+
+
+@app.command()
+def release(
+    force: Annotated[bool, typer.Option("--force", help="Make it again, also where it is current.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the orchestrator's log.")] = False,
+) -> None:
+    """Check everything anew and bundle the tables that are there; publish them if ATLAS_RELEASE_REPO says where."""
+    run(select=["release"], force=force, verbose=verbose)
 
 
 @app.command()
@@ -122,16 +148,88 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="atlas")
     except (SettingsError, SelectionError) as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
+        err.print(str(error), style="red", **PLAIN)
         raise SystemExit(MISUSED) from None
     except (SourceError, StorageError, OSError) as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
+        err.print(str(error), style="red", **PLAIN)
         raise SystemExit(FAILED) from None
 
 
-def _settings() -> Settings:
-    """The settings; the orchestrator's home is fixed by them, so that all its state lies in one place."""
-    settings = Settings.from_environment()
+def _materialise(
+    atlas: Atlas,
+    snapshots: Sequence[str],
+    tables: Sequence[str],
+    *,
+    force: bool = False,
+    plan: bool = False,
+    verbose: bool = False,
+) -> list[str]:
+    """Make what is missing or out of date, phase by phase, and show how far it is; a sentence on each failure."""
+    instance, defs = _instance(atlas.settings, snapshots), _definitions(atlas)
+    failures: list[str] = []
+    with _progress() as progress:
+        for phase in phases(atlas, snapshots, tables):
+            try:
+                # A run with failures is not published, though what is sound is bundled.
+                todo = steps(atlas, phase, force=force, leave_out=("release.published",) if failures else ())
+            except TableNotMaterialized as error:
+                failures.append(str(error))
+                continue
+            if plan and todo:
+                out.print(
+                    *(f"{phase.name}: {step.partition or ''} {', '.join(step.tables)}" for step in todo), sep="\n"
+                )
+                raise typer.Exit
+            task = progress.add_task(phase.name, total=len(todo), where="")
+            for step in todo:
+                progress.update(task, where=step.partition or "")
+                atlas.progress = _shown(progress, task, step.partition or "")
+                failures += _execute(defs, instance, step, verbose)
+                progress.advance(task)
+            progress.update(task, where="done" if todo else "up to date")
+    return failures
+
+
+def _tell(failures: Sequence[str]) -> None:
+    for failure in failures:
+        err.print(f"failed: {failure}", style="red", **PLAIN)
+
+
+def _home_of_folder(folder: Path) -> str:
+    """A home in ATLAS_HOME for this folder alone: charts of several folders, or of a hub, must not mix."""
+    place = folder.expanduser().resolve()
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", place.name)[:40].lstrip(".") or "folder"
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]
+    return f"{Settings.from_environment().home}/charts/{name}-{digest}"
+
+
+def _make_room(atlas: Atlas, snapshots: Sequence[str]) -> None:
+    """Remove what an earlier chart found in another state of the folder: it is no history of what is there now.
+
+    Raises:
+        SelectionError: the home is not one that was made for charting a folder.
+    """
+    by_snapshot = [name for name, contract in TABLES.items() if contract.partitioned_by == "snapshot"]
+    there = {(table, each) for table in by_snapshot for each in atlas.store.partitions(table)}
+    if not atlas.store.files.exists(CHART_MARK):
+        if there:
+            raise SelectionError(
+                f"{atlas.settings.home} holds an atlas already, which a folder's chart would mix with: "
+                "name another --home, or leave it out"
+            )
+        atlas.store.files.write(CHART_MARK, b"Home of one folder's chart: tables of its earlier states are removed.\n")
+    for table, each in sorted(there):
+        if each not in snapshots:
+            atlas.store.delete(table, each)
+
+
+def _settings(**given: str) -> Settings:
+    """The settings; the orchestrator's home is fixed by them, so that all its state lies in one place.
+
+    Args:
+        given: values by name that come before those of the environment.
+    """
+    settings = Settings.from_environment({**os.environ, **{f"ATLAS_{name.upper()}": given[name] for name in given}})
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     return settings

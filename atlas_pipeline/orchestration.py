@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import Step
-from atlas_pipeline.schema import Input, TableContract, contract_of
+from atlas_pipeline.schema import TABLES, Input, TableContract, contract_of
 from atlas_pipeline.storage import Attachment, Receipt
 
 SNAPSHOTS = dg.DynamicPartitionsDefinition(name="snapshot")
@@ -88,7 +88,7 @@ def materialized(
     attachment: Attachment | None = None,
     picture: bytes | None = None,
     notes: tuple[str, ...] = (),
-    figures: Mapping[str, int] | None = None,
+    figures: Mapping[str, int] | Mapping[str, float] | None = None,
 ) -> dg.MaterializeResult:
     """Write the rows of the running asset's table and say what was written.
 
@@ -135,7 +135,7 @@ def register_region_partitions(context: dg.AssetExecutionContext, atlas: Atlas) 
     context.instance.add_dynamic_partitions("region", sorted(wanted - there))
     for gone in sorted(there - wanted):
         context.instance.delete_dynamic_partition("region", gone)
-    for table in ("features.models", "features.tensors", "distances.neighbors", "edges.charted", "edges.scores"):
+    for table in (name for name in TABLES if contract_of(name).partitioned_by == "region"):
         for gone in sorted(set(atlas.store.partitions(table)) - wanted):
             atlas.store.delete(table, gone)
 

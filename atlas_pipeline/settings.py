@@ -16,6 +16,9 @@ DEMO: Final = "demo"
 HUB: Final = "hub"
 """Value of ``hub_stats`` and ``weights`` that stands for the Hugging Face Hub."""
 
+FOLDER: Final = "folder"
+"""Value of ``hub_stats`` that stands for a listing made of the folder of weights itself."""
+
 DEFAULT_HOME: Final = ".atlas"
 
 LEAST: Final = {
@@ -31,7 +34,7 @@ LEAST: Final = {
 GREATEST: Final = 2**31 - 1
 """The greatest: every library that takes one of them takes this."""
 
-_WORDS: Final = {"hub_stats": (DEMO, HUB), "weights": (DEMO, HUB), "truth": (DEMO,)}
+_WORDS: Final = {"hub_stats": (DEMO, HUB, FOLDER), "weights": (DEMO, HUB), "truth": (DEMO,)}
 _MEMORY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})? ?([KMGT]i?B|%)", re.IGNORECASE)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?) ?(?P<prefix>[KMGT])(?P<binary>i?)B", re.IGNORECASE)
 
@@ -46,7 +49,8 @@ class Settings:
 
     Attributes:
         home: folder or object-store URL that holds all tables and the release (ATLAS_HOME).
-        hub_stats: a ``models.parquet``, a folder of ``<snapshot>/models.parquet``, ``hf://…``, ``hub`` or ``demo``.
+        hub_stats: a ``models.parquet``, a folder of ``<snapshot>/models.parquet``, ``hf://…``, ``hub``, ``demo``, or
+            ``folder`` for a listing made of the folder of weights itself.
         weights: a folder ``<org>/<name>/<files>``, ``demo``, or empty for metadata only.
         annotations: folder of CSVs with hand-made parents and aliases; empty for the project's own alone.
         cards: Parquet files of model cards (id, card): ``<snapshot>.parquet`` in a folder, or one file; empty for the
@@ -63,7 +67,8 @@ class Settings:
         model_read_limit: bytes that sampling may read of one model, as ``64MB``.
         run_read_limit: bytes that one run may fetch from the Hub, as ``100GB``.
         n_neighbors: nearest models kept for each model; K of the paper's Algorithm 1.
-        large_region_models: a model type with at least so many models is charted in a partition of its own.
+        large_region_models: fewer models than that are charted in one partition; of more, a family of model types
+            with at least so many has a partition of its own.
         threads: threads that DuckDB may use; 0 for all cores.
         memory_limit: memory that DuckDB may use, as ``4GB``; empty for its own default.
     """
@@ -92,8 +97,9 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from ATLAS_* variables.
 
-        An own ATLAS_HUB_STATS switches the demo's weights and truth off, which do not belong to it. An empty value
-        means the default, but for ATLAS_WEIGHTS and ATLAS_TRUTH, where it means none.
+        An own ATLAS_HUB_STATS switches the demo's weights and truth off, which do not belong to it. A folder of
+        weights without ATLAS_HUB_STATS is listed itself. An empty value means the default, but for ATLAS_WEIGHTS and
+        ATLAS_TRUTH, where it means none.
 
         Args:
             environment: variables by name; the process's own when None.
@@ -107,7 +113,10 @@ class Settings:
             raise SettingsError(f"{unknown[0]} is no setting; there are {', '.join(names)}")
         given = {field: variables[name].strip() for name, field in names.items() if name in variables}
         given = {name: value for name, value in given.items() if value or name in ("weights", "truth")}
-        hub_stats = given.get("hub_stats", DEMO)
+        has_folder = given.get("weights", "") not in ("", *_WORDS["weights"])
+        hub_stats = given.get("hub_stats", FOLDER if has_folder else DEMO)
+        if hub_stats == FOLDER and not has_folder:
+            raise SettingsError("ATLAS_HUB_STATS=folder lists the models of a folder: name that in ATLAS_WEIGHTS")
         beside = DEMO if hub_stats == DEMO else ""
         values: dict[str, str | int] = {"weights": beside, "truth": beside, **given, "hub_stats": hub_stats}
         values["home"] = given.get("home", DEFAULT_HOME)
@@ -166,12 +175,14 @@ class Settings:
         return self.state_folder / "demo_hub"
 
     def location(self, name: str) -> str:
-        """A setting's location with ``demo`` replaced by the place in the demo hub.
+        """A setting's location: ``demo`` stands for a place in the demo hub, a listing of weights lies where they do.
 
         Args:
             name: hub_stats, weights, truth, annotations, cards or evaluations.
         """
         value = str(getattr(self, name))
+        if name == "hub_stats" and value == FOLDER:
+            return self.weights
         places = {"hub_stats": "hub_stats", "weights": "models", "truth": "truth.parquet"}
         return str(self.demo_folder / places[name]) if value == DEMO and name in places else value
 

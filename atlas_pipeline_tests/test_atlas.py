@@ -22,7 +22,15 @@ from atlas_pipeline_tests.storage.contract_rows import some_rows
 
 EARLY, LATE = SNAPSHOTS = ("2025-06-01", "2025-12-01")
 BUCKETS = ("bucket-00", "bucket-01")
-REGION_TABLES = ("features.models", "features.tensors", "distances.neighbors", "edges.charted", "edges.scores")
+REGION_TABLES = (
+    "features.models",
+    "features.tensors",
+    "distances.neighbors",
+    "edges.charted",
+    "edges.arrivals",
+    "edges.audit",
+    "edges.scores",
+)
 FOLDERS = ("hub_stats", "weights", "annotations", "cards", "evaluations")
 Made = tuple[str, str | None]
 
@@ -97,7 +105,7 @@ def each(*tables: str, of: tuple[str | None, ...]) -> set[Made]:
 CHANGED_SETTINGS = {
     "seed": (
         1,
-        each("features.models", "edges.charted", "edges.scores", of=BUCKETS)
+        each("features.models", "edges.charted", "edges.audit", "edges.scores", of=BUCKETS)
         | each("attributes.imputed", "attributes.imputed_evaluations", "attributes.scores", of=SNAPSHOTS)
         | {("release.files", None)},
     ),
@@ -107,7 +115,8 @@ CHANGED_SETTINGS = {
     "run_read_limit": ("1MB", each("features.models", of=BUCKETS)),
     "n_neighbors": (
         7,
-        each("distances.neighbors", "edges.charted", "edges.scores", of=BUCKETS) | {("release.files", None)},
+        each("distances.neighbors", "edges.charted", "edges.audit", "edges.scores", of=BUCKETS)
+        | {("release.files", None)},
     ),
     "large_region_models": (7, each("components.regions", of=SNAPSHOTS) | {("release.files", None)}),
     "release_repo": ("org/atlas", each("release.files", "release.published", of=(None,))),
@@ -171,7 +180,7 @@ CHANGED_INPUTS = {
     ("components.models", LATE): each(*OF_MODELS, "trends.growth", of=(LATE,)) | each(*OF_LATEST, of=BUCKETS) | RELEASE,
     ("features.models", "bucket-01"): each(*REGION_TABLES[1:], of=("bucket-01",)) | RELEASE,
     ("distances.neighbors", "bucket-00"): each(*REGION_TABLES[3:], of=("bucket-00",)) | RELEASE,
-    ("edges.charted", "bucket-00"): RELEASE,
+    ("edges.charted", "bucket-00"): {("edges.arrivals", "bucket-00")} | RELEASE,
     ("release.checks", None): {("release.files", None)},
     ("release.files", None): {("release.published", None)},
 }

@@ -169,4 +169,13 @@ def test_a_mistake_in_sql_is_shown_and_is_exit_code_1(finished):
 
 def test_help_names_the_commands(finished):
     shown = run_atlas(finished.home, "--help").stdout
-    assert all(name in shown for name in ("run", "sql", "ui"))
+    assert all(name in shown for name in ("run", "chart", "sql", "ui", "release"))
+
+
+def test_release_makes_the_release_alone(copied):
+    shutil.rmtree(copied / "tables" / "release")
+    shutil.rmtree(copied / "tables" / "trends")
+    done = run_atlas(copied, "release", check=False)
+    assert (copied / "tables" / "release" / "checks").is_dir()
+    assert not (copied / "tables" / "trends").exists()
+    assert "charting" not in done.stderr

@@ -53,7 +53,8 @@ def test_each_asset_writes_its_table(materialised, subtests):
             contract = TABLES[table]
             rows = atlas.store.read(table)
             assert rows.schema.equals(contract.arrow_schema)
-            assert rows.num_rows > 0
+            # Nothing arrives after a region that was charted just now.
+            assert (rows.num_rows > 0) == (table != "edges.arrivals")
             made = {partition: result for (name, partition), result in results.items() if name == table}
             for partition, result in made.items():
                 (event,) = result.asset_materializations_for_node("__".join(table.split(".")))

@@ -33,7 +33,7 @@ def named(atlas: Atlas, name: str, tables: tuple[str, ...] = tuple(TABLES)) -> P
     ("names", "expected"),
     [
         ([], tuple(TABLES)),
-        (["edges"], ("edges.charted", "edges.scores")),
+        (["edges"], ("edges.charted", "edges.arrivals", "edges.audit", "edges.scores")),
         (["edges.scores", "raw"], ("raw.hub_stats", "raw.cards", "edges.scores")),
         (
             [" release/files , trends ", "trends"],

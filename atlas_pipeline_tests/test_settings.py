@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_pipeline.settings import DEMO, GREATEST, Settings, SettingsError
+from atlas_pipeline.settings import DEMO, FOLDER, GREATEST, Settings, SettingsError
 
 PATHS = ("home", "hub_stats", "weights", "annotations", "evaluations", "truth")
 
@@ -85,6 +85,22 @@ def test_an_own_listing_switches_the_demo_off_which_does_not_belong_to_it() -> N
     both = read(hub_stats="/data/hub", weights="hub", truth=DEMO)
     assert (both.weights, both.truth) == ("hub", DEMO)
     assert (read(weights="").weights, read(truth="").truth) == ("", "")
+
+
+@pytest.mark.parametrize("hub_stats", [{}, {"hub_stats": ""}, {"hub_stats": FOLDER}])
+def test_a_folder_of_weights_without_a_listing_is_listed_itself(hub_stats: dict[str, str], tmp_path: Path) -> None:
+    found = read(weights=str(tmp_path), **hub_stats)
+    assert (found.hub_stats, found.weights, found.truth) == (FOLDER, str(tmp_path), "")
+    assert found.location("hub_stats") == found.location("weights") == str(tmp_path)
+    listed = read(weights=str(tmp_path), hub_stats="/data/hub")
+    assert (listed.hub_stats, listed.location("hub_stats")) == ("/data/hub", "/data/hub")
+    assert read(weights=str(tmp_path), hub_stats=DEMO).hub_stats == DEMO
+
+
+@pytest.mark.parametrize("weights", [{}, {"weights": ""}, {"weights": "hub"}, {"weights": DEMO}])
+def test_a_listing_of_the_folder_needs_a_folder(weights: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="ATLAS_HUB_STATS=folder lists the models of a folder: name that in ATLAS_"):
+        read(hub_stats=FOLDER, **weights)
 
 
 def test_locations_keep_their_meaning_when_the_working_folder_changes(

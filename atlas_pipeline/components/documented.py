@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from atlas_pipeline.components.families import model_families
 from atlas_pipeline.components.hand_made import HandMade
 from atlas_pipeline.graph import (
     EdgeList,
@@ -27,7 +28,7 @@ from atlas_pipeline.schema.components import SOURCES, WEAK_SOURCES
 from atlas_pipeline.storage import run_query
 
 REGION_BUCKETS: Final = 16
-"""Small model types share so many partitions: few enough to look at, enough to fail apart."""
+"""Small families share so many partitions: few enough to look at, enough to fail apart."""
 
 
 SOURCE_STRENGTH: Final = pa.table(
@@ -113,12 +114,14 @@ def regions(connection: duckdb.DuckDBPyConnection, snapshot: str, *, large_regio
     Args:
         connection: with the two tables.
         snapshot: YYYY-MM-DD.
-        large_region_models: a model type with at least so many models has a partition of its own.
+        large_region_models: fewer models than that share one partition; of more, a family of model types with at least
+            so many has a partition of its own.
     """
     models, graph = documented_graph(connection)
     count, _ = descendant_totals(graph, np.zeros(graph.n_nodes, dtype=np.int64))
     labels = pa.table({"model_id": models["model_id"], "component": weak_components(graph), "n_descendants": count})
     connection.register("labels", labels)
+    connection.register("same_families", model_families())
     return run_query(
         connection,
         "components/regions",

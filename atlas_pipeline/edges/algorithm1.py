@@ -77,6 +77,7 @@ def chart(
     spread_unit: SpreadUnit = "scaled",
     spread_threshold: float | None = None,
     snake_percentile: float = SNAKE_PERCENTILE,
+    duplicates: Duplicates | None = None,
 ) -> tuple[Edge, ...]:
     """Chart a region.
 
@@ -86,12 +87,14 @@ def chart(
         spread_unit: Whether spreads are compared in typical steps of the cluster or as they come.
         spread_threshold: Spread above which no pattern is sought; by default that of the unit.
         snake_percentile: Percentile, 0 to 100, of the cluster's correlations above which a model is in a snake.
+        duplicates: The copies, where they are known; sought in the region otherwise.
 
     Returns:
         The edges, documented and charted, without cycles, sorted by child and parent.
 
     Raises:
-        ValueError: If ``n_neighbors`` is below 1 or ``snake_percentile`` outside 0 to 100.
+        ValueError: If ``n_neighbors`` is below 1, ``snake_percentile`` outside 0 to 100, or the region has no distance
+            matrix.
     """
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors}")
@@ -99,7 +102,49 @@ def chart(
         raise ValueError(f"snake_percentile must lie between 0 and 100, got {snake_percentile}")
     threshold = SPREAD_THRESHOLDS[spread_unit] if spread_threshold is None else spread_threshold
 
-    duplicates = find_duplicates(region)
+    neighborhood = find_neighborhood(
+        region,
+        duplicates=find_duplicates(region) if duplicates is None else duplicates,
+        n_neighbors=n_neighbors,
+        spread_unit=spread_unit,
+        snake_percentile=snake_percentile,
+    )
+    parents, rules = choose_parents(region, neighborhood, threshold=threshold)
+    return write_edges(region, neighborhood, parents, rules)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhood:
+    """What Algorithm 1 measures before it chooses.
+
+    Attributes:
+        n_neighbors: K, neighbours that decide the pattern and candidates for a parent.
+        duplicates: The copies.
+        can_be_parent: bool [n], models that are neither quantised nor copies.
+        candidates: The nearest earlier models that can be a parent, at least two where there are two.
+        patterns: What the neighbourhoods look like.
+    """
+
+    n_neighbors: int
+    duplicates: Duplicates
+    can_be_parent: NDArray[np.bool_]
+    candidates: Candidates
+    patterns: Patterns
+
+
+def find_neighborhood(
+    region: Region,
+    *,
+    duplicates: Duplicates,
+    n_neighbors: int = N_NEIGHBORS,
+    spread_unit: SpreadUnit = "scaled",
+    snake_percentile: float = SNAKE_PERCENTILE,
+) -> Neighborhood:
+    """Measure what Algorithm 1 chooses from; arguments as for ``chart``.
+
+    Raises:
+        ValueError: If the region has no distance matrix.
+    """
     can_be_parent = ~(region.is_quantized | duplicates.is_copy)
     # The margin of an edge needs a second candidate, also where only the nearest may become the parent.
     candidates = nearest_candidates(region, k=max(n_neighbors, 2), can_be_parent=can_be_parent, only_earlier=True)
@@ -110,16 +155,7 @@ def chart(
         spread_unit=spread_unit,
         snake_percentile=snake_percentile,
     )
-    parents, rules = _choose(region, candidates.index[:, :n_neighbors], patterns, threshold=threshold)
-
-    writer = EdgeWriter(
-        region, candidates, n_listed=n_neighbors, correlation=patterns.correlation, spread=patterns.spread
-    )
-    edges = writer.documented()
-    charted = np.flatnonzero(~region.is_documented & ~duplicates.is_copy & (parents != NOBODY)).tolist()
-    edges += [writer.charted(child, int(parents[child]), rule=str(rules[child])) for child in charted]
-    edges += _copies(region, duplicates, writer, edges)
-    return without_cycles(edges)
+    return Neighborhood(n_neighbors, duplicates, can_be_parent, candidates, patterns)
 
 
 def find_patterns(
@@ -183,10 +219,20 @@ def _correlations(near: Candidates, spans: NDArray[np.float64]) -> tuple[NDArray
     return correlation, enough
 
 
-def _choose(
-    region: Region, candidates: NDArray[np.int64], patterns: Patterns, *, threshold: float
+def choose_parents(
+    region: Region, neighborhood: Neighborhood, *, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Choose a parent [n], ``NOBODY`` for a source, and the rule [n] of every model."""
+    """Choose the parent of every model, copies and documented ones included.
+
+    Args:
+        region: The models.
+        neighborhood: What was measured of them.
+        threshold: Spread above which no pattern is sought.
+
+    Returns:
+        int64 [n], rows of the parents, ``NOBODY`` for a source; and the rule that chose each, str [n].
+    """
+    candidates, patterns = neighborhood.candidates.index[:, : neighborhood.n_neighbors], neighborhood.patterns
     position = np.full(region.n_models + 1, region.n_models, dtype=np.int64)
     position[region.chronology] = np.arange(region.n_models)
     # NOBODY is -1 and reads the last position, which comes after every model's.
@@ -199,6 +245,35 @@ def _choose(
     )
     parents = np.where(rules == "fan", candidates[rows, oldest], candidates[:, 0])
     return parents, rules
+
+
+def write_edges(
+    region: Region, neighborhood: Neighborhood, parents: NDArray[np.int64], rules: NDArray[np.str_]
+) -> tuple[Edge, ...]:
+    """Write documented edges, the parents chosen for undocumented models, and the edges of copies.
+
+    Args:
+        region: The models.
+        neighborhood: What was measured of them.
+        parents: int64 [n], as ``choose_parents`` gives them; those of documented models and of copies are not read.
+        rules: str [n], the rule of each.
+
+    Returns:
+        The edges, documented and charted, without cycles, sorted by child and parent.
+    """
+    patterns, duplicates = neighborhood.patterns, neighborhood.duplicates
+    writer = EdgeWriter(
+        region,
+        neighborhood.candidates,
+        n_listed=neighborhood.n_neighbors,
+        correlation=patterns.correlation,
+        spread=patterns.spread,
+    )
+    edges = writer.documented()
+    charted = np.flatnonzero(~region.is_documented & ~duplicates.is_copy & (parents != NOBODY)).tolist()
+    edges += [writer.charted(child, int(parents[child]), rule=str(rules[child])) for child in charted]
+    edges += _copies(region, duplicates, writer, edges)
+    return without_cycles(edges)
 
 
 def _copies(region: Region, duplicates: Duplicates, writer: EdgeWriter, edges: list[Edge]) -> list[Edge]:

@@ -12,6 +12,25 @@ from scipy.sparse.csgraph import connected_components
 from atlas_pipeline.edges.region import Region
 
 
+def equal_vectors(region: Region) -> NDArray[np.int64]:
+    """Number the groups of models with equal vectors, int64 [n]: each has the least row of its members."""
+    if region.squared_distances is not None:
+        distances = region.squared_distances
+        return np.array([np.argmax(distances[row] == 0) for row in range(region.n_models)], dtype=np.int64)
+    index, squared = region.near_index, region.near_squared
+    if index is None or squared is None:  # pragma: no cover - a region refuses to be made so
+        raise ValueError("a region needs its distances or its nearest models")
+    group = np.arange(region.n_models, dtype=np.int64)
+    while True:
+        # More copies than neighbours are listed are joined through one another.
+        least = np.where((squared == 0) & (index >= 0), group[index], group[:, None]).min(axis=1, initial=len(group))
+        lower = np.minimum(group, least)
+        lower = lower[lower]
+        if (lower == group).all():
+            return group
+        group = lower
+
+
 @dataclass(frozen=True, eq=False)
 class Duplicates:
     """Which models are copies of which.
@@ -47,10 +66,10 @@ def find_duplicates(region: Region) -> Duplicates:
     n = region.n_models
     order = region.chronology
     stored_as = 2 * region.is_quantized + region.is_adapter
-    first_equal_vector = np.array(
-        [np.argmax((region.squared_distances[row] == 0) & (stored_as == stored_as[row])) for row in range(n)],
-        dtype=np.int64,
-    )
+    # Equal vectors, stored alike: one number for each such kind.
+    _, kind = np.unique(np.stack([equal_vectors(region), stored_as]), axis=1, return_inverse=True)
+    _, first_of_kind = np.unique(kind, return_index=True)
+    first_equal_vector = first_of_kind[kind]
     known = [sha is not None for sha in region.content_sha256]
     digests = [sha if sha is not None else "" for sha in region.content_sha256]
     _, first, inverse = np.unique(np.array(digests, dtype=np.str_), return_index=True, return_inverse=True)

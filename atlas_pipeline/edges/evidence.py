@@ -147,14 +147,14 @@ class EdgeWriter:
             return 1.0
         if nearest_other == 0:
             return 0.0
-        return max(0.0, 1.0 - float(self.region.squared_distances[child, parent]) / nearest_other)
+        return max(0.0, 1.0 - self.region.squared_distance(child, parent) / nearest_other)
 
     def _is_later(self, child: int, parent: int) -> bool:
         return bool(self.region.created_at[parent] < self.region.created_at[child])
 
     def _evidence(self, child: int, parent: int, *, sources: tuple[str, ...] | None = None) -> Evidence:
         region = self.region
-        squared = float(region.squared_distances[child, parent])
+        squared = region.squared_distance(child, parent)
         is_kin = region.clusters[child] == region.clusters[parent]
         listed = self._candidates.index[child]
         listed = listed[listed >= 0].tolist()

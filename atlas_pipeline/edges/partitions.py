@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.edges.comparison import CHARTING_METHOD, compare, documented_truth, given_truth, methods
+from atlas_pipeline.edges.candidates import NOBODY
+from atlas_pipeline.edges.comparison import (
+    CHARTING_METHOD,
+    Comparison,
+    compare_places,
+    documented_truth,
+    given_truth,
+    methods,
+)
 from atlas_pipeline.edges.records import Edge, Evidence, edges_table, without_cycles
 from atlas_pipeline.edges.region import Region
 from atlas_pipeline.schema import contract_of
@@ -25,12 +33,15 @@ class Measured:
     Attributes:
         model_ids: models of each group, in the order of rows.
         vectors: sampled neurons of each group, float32 [n, d].
-        matrices: ``<group>/clusters`` (int64 [n]) and ``<group>/squared`` (float64 [n, n], not for the largest).
+        matrices: ``<group>/clusters`` (int64 [n]), ``<group>/near_index`` and ``<group>/near_squared`` ([n, k]), and
+            ``<group>/squared`` (float64 [n, n], not for the largest).
+        layouts: neurons and weights of each sampled matrix, in the order of the vectors' columns.
     """
 
     model_ids: Mapping[str, list[str]]
     vectors: Mapping[str, np.ndarray]
     matrices: Mapping[str, np.ndarray]
+    layouts: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     @classmethod
     def from_attachments(
@@ -41,12 +52,16 @@ class Measured:
         """Gather the safetensors files that lie beside ``features.models`` and ``distances.neighbors``."""
         vectors, metadata = sampled
         described = json.loads(metadata["groups"])
-        return cls({name: group["model_ids"] for name, group in described.items()}, vectors, distances[0])
+        layouts = {
+            name: tuple((len(t["rows"]), t["n_columns"]) for t in json.loads(group["plan"])["tensors"])
+            for name, group in described.items()
+        }
+        return cls({name: group["model_ids"] for name, group in described.items()}, vectors, distances[0], layouts)
 
     @property
     def groups(self) -> list[str]:
-        """Groups that can be charted; those too large for a distance matrix keep their documented edges alone."""
-        return [name for name in sorted(self.model_ids) if f"{name}/squared" in self.matrices]
+        """Groups of comparable models."""
+        return sorted(self.model_ids)
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,20 @@ def documented_edges(connection: duckdb.DuckDBPyConnection, partition: str) -> l
     return run_query(connection, "edges/documented", partition=partition).to_pylist()
 
 
+def documented_edge(row: Mapping[str, Any]) -> Edge:
+    """A row of ``documented_edges`` as an edge."""
+    return Edge(
+        child_id=row["child_id"],
+        parent_id=row["parent_id"],
+        relation=row["relation"],
+        origin="documented",
+        rule="known",
+        confidence=1.0,
+        is_ambiguous=False,
+        evidence=Evidence(sources=tuple(row["sources"]), days_apart=row["days_apart"]),
+    )
+
+
 def charted_edges(
     connection: duckdb.DuckDBPyConnection, partition: str, measured: Measured, *, n_neighbors: int, seed: int
 ) -> pa.Table:
@@ -81,13 +110,23 @@ def charted_edges(
     """
     documented = documented_edges(connection, partition)
     region_of = {row["child_id"]: row["region_id"] for row in documented}
-    edges = {(row["child_id"], row["parent_id"]): _documented_edge(row) for row in documented}
+    edges = {(row["child_id"], row["parent_id"]): documented_edge(row) for row in documented}
     chart = methods(n_neighbors=n_neighbors, seed=seed)[CHARTING_METHOD]
     for place in places(connection, measured, documented):
         region_of.update(place.region_ids)
         edges.update({(edge.child_id, edge.parent_id): edge for edge in chart(place.region)})
-    kept = without_cycles([edges[key] for key in sorted(edges)])
-    return edges_table(kept).append_column("region_id", pa.array([region_of[e.child_id] for e in kept], pa.string()))
+    return charted_table(without_cycles([edges[key] for key in sorted(edges)]), region_of)
+
+
+def charted_table(edges: Sequence[Edge], region_of: Mapping[str, str]) -> pa.Table:
+    """Edges as rows of ``edges.charted``, in the given order.
+
+    Args:
+        edges: the edges.
+        region_of: id of the region of each child.
+    """
+    regions = pa.array([region_of[edge.child_id] for edge in edges], pa.string())
+    return edges_table(edges).append_column("region_id", regions)
 
 
 def scored_methods(
@@ -98,8 +137,8 @@ def scored_methods(
     truth: str,
     n_neighbors: int,
     seed: int,
-) -> pa.Table:
-    """Rows of ``edges.scores``.
+) -> tuple[pa.Table, Comparison]:
+    """Rows of ``edges.scores``, and what else the comparison says.
 
     Args:
         connection: with the inputs of edges.scores.
@@ -114,10 +153,9 @@ def scored_methods(
     """
     documented = documented_edges(connection, partition)
     known = given_truth(truth) if truth else documented_truth(documented)
-    rows: list[dict[str, Any]] = []
-    for place in places(connection, measured, documented):
-        rows += compare(place.region, place.region_ids, known, is_given=bool(truth), n_neighbors=n_neighbors, seed=seed)
-    return pa.Table.from_pylist(rows, contract_of("edges.scores").arrow_schema)
+    here = list(places(connection, measured, documented))
+    found = compare_places(here, known, is_given=bool(truth), n_neighbors=n_neighbors, seed=seed)
+    return pa.Table.from_pylist(found.rows, contract_of("edges.scores").arrow_schema), found
 
 
 def places(
@@ -158,24 +196,16 @@ def _region(
         created_at=np.array([np.nan if r["created_at"] is None else r["created_at"] for r in rows]),
         created_at_is_floor=np.array([r["created_at_is_floor"] for r in rows]),
         vectors=measured.vectors[name],
-        squared_distances=measured.matrices[f"{name}/squared"],
+        squared_distances=measured.matrices.get(f"{name}/squared"),
+        near_index=measured.matrices.get(f"{name}/near_index"),
+        near_squared=measured.matrices.get(f"{name}/near_squared"),
+        layout=measured.layouts.get(name, ()),
+        base_of=np.array([position.get(r["base_id"] or "", NOBODY) for r in rows], dtype=np.int64),
+        shapes_sha256=tuple(r["shapes_sha256"] for r in rows),
         clusters=measured.matrices[f"{name}/clusters"],
         is_quantized=np.array([bool(r["is_quantized"]) for r in rows]),
         is_adapter=np.array([r["is_adapter"] for r in rows]),
         content_sha256=tuple(r["content_sha256"] for r in rows),
         known_parents=parents,
         known_sources=sources,
-    )
-
-
-def _documented_edge(row: Mapping[str, Any]) -> Edge:
-    return Edge(
-        child_id=row["child_id"],
-        parent_id=row["parent_id"],
-        relation=row["relation"],
-        origin="documented",
-        rule="known",
-        confidence=1.0,
-        is_ambiguous=False,
-        evidence=Evidence(sources=tuple(row["sources"]), days_apart=row["days_apart"]),
     )

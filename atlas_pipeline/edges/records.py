@@ -33,7 +33,12 @@ class Evidence:
             was compared with its threshold.
         neighbor_rank: 1 when the parent is the nearest of the earlier candidates, 2 for the next, and so on.
         days_apart: days from the parent's creation to the child's, negative when the child is older.
-        candidates: ids of the earlier candidates, nearest first.
+        candidates: ids of the candidates, the likeliest first: of an ambiguous edge the group in which the parent is.
+        probability: how likely the parent is among its candidates, before calibration.
+        own_share: how much of what the parent alone had learnt the child holds, 1 for all; siblings are held beside it.
+        equal_share: share of the sampled neurons that child and parent have in common bit by bit.
+        fit_share: share of the weights that fit a proof: equal, equal when rounded, within half a step of a level.
+        residual: what a merge leaves unexplained, root mean square over that of the weights.
     """
 
     sources: tuple[str, ...] | None = None
@@ -45,6 +50,11 @@ class Evidence:
     neighbor_rank: int | None = None
     days_apart: float | None = None
     candidates: tuple[str, ...] | None = None
+    probability: float | None = None
+    own_share: float | None = None
+    equal_share: float | None = None
+    fit_share: float | None = None
+    residual: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

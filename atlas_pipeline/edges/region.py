@@ -26,7 +26,7 @@ class Region:
             no time span is measured from it.
         vectors: float32 [n, d], the sampled neurons.
         squared_distances: float64 [n, n], squared distances of the vectors, symmetric, exactly 0 between equal ones.
-            A memory map will do.
+            A memory map will do. None in a region too large for it, which then needs ``near_index``.
         clusters: int64 [n], the weight cluster of each model; models of different clusters cannot be kin.
         is_quantized: bool [n], whether the stored weights are quantised. A model published in low precision by those
             who trained it (and so not a leaf) is to be given as not quantised.
@@ -36,6 +36,12 @@ class Region:
             documented as well: none of its parents is in the region, and it gets no charted one.
         known_sources: where a documented edge (child, parent) was read, such as a tag or the model card.
         downloads: int64 [n], all-time downloads, for methods that weigh models by use; None where not given.
+        layout: neurons and weights of each sampled matrix, in the order of the vectors' columns; empty for one neuron.
+        near_index: int64 [n, k], nearest models of the same weight cluster, nearest first, ``-1`` behind the last; None
+            to find them in the distances.
+        near_squared: float64 [n, k], their squared distances.
+        base_of: int64 [n], row of the model to which an adapter was applied; ``NOBODY`` for others.
+        shapes_sha256: digest of the names and shapes of each model's tensors, None where unknown; empty for none known.
 
     Raises:
         ValueError: If the parts do not fit together, an id occurs twice, or a documented parent is not a model of
@@ -46,7 +52,7 @@ class Region:
     created_at: NDArray[np.float64]
     created_at_is_floor: NDArray[np.bool_]
     vectors: NDArray[np.float32]
-    squared_distances: NDArray[np.float64]
+    squared_distances: NDArray[np.float64] | None
     clusters: NDArray[np.int64]
     is_quantized: NDArray[np.bool_]
     is_adapter: NDArray[np.bool_]
@@ -54,16 +60,25 @@ class Region:
     known_parents: Mapping[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     known_sources: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)
     downloads: NDArray[np.int64] | None = None
+    layout: tuple[tuple[int, int], ...] = ()
+    near_index: NDArray[np.int64] | None = None
+    near_squared: NDArray[np.float64] | None = None
+    base_of: NDArray[np.int64] | None = None
+    shapes_sha256: tuple[str | None, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.model_ids)
+        n, d = len(self.model_ids), self.vectors.shape[-1]
+        if self.squared_distances is None and (self.near_index is None or self.near_squared is None):
+            raise ValueError("a region needs its distances or its nearest models")
         if len(set(self.model_ids)) != n:
             raise ValueError("a model id occurs twice in the region")
         shapes = {
             "created_at": (self.created_at.shape, (n,)),
             "created_at_is_floor": (self.created_at_is_floor.shape, (n,)),
             "vectors": (self.vectors.shape, (n, self.vectors.shape[-1])),
-            "squared_distances": (self.squared_distances.shape, (n, n)),
+            "squared_distances": ((n, n) if self.squared_distances is None else self.squared_distances.shape, (n, n)),
+            "base_of": ((n,) if self.base_of is None else self.base_of.shape, (n,)),
+            "layout": (sum(neurons * width for neurons, width in self.layout or ((1, d),)), d),
             "clusters": (self.clusters.shape, (n,)),
             "is_quantized": (self.is_quantized.shape, (n,)),
             "is_adapter": (self.is_adapter.shape, (n,)),
@@ -118,7 +133,14 @@ class Region:
         """Squared length of each vector, float64 [n]."""
         return np.array([np.dot(row, row) for row in (v.astype(np.float64) for v in self.vectors)], dtype=np.float64)
 
+    def squared_distance(self, left: int, right: int) -> float:
+        """Squared distance of two models."""
+        if self.squared_distances is not None:
+            return float(self.squared_distances[left, right])
+        difference = self.vectors[left].astype(np.float64) - self.vectors[right]
+        return float(difference @ difference)
+
     def relative_distance(self, left: int, right: int) -> float:
         """Squared distance of two models over the sum of their squared lengths; 0 when both are all zeros."""
         both = self.squared_norms[left] + self.squared_norms[right]
-        return float(self.squared_distances[left, right] / both) if both > 0 else 0.0
+        return self.squared_distance(left, right) / float(both) if both > 0 else 0.0

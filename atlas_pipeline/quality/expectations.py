@@ -68,6 +68,10 @@ SUITES: Final[dict[str, tuple[Figure, ...]]] = {
         Figure("parents_of_a_child", "count(*) / greatest(count(distinct child_id), 1)", 0, 3),
         Figure("mean_confidence", "coalesce(avg(confidence), 1)", 0.3, 1),
     ),
+    "edges.audit": (
+        Figure("share_contradicting", "coalesce(avg((verdict = 'contradicts')::int), 0)", 0, 0.3),
+        Figure("confidence_of_contradictions", "avg(confidence) filter (verdict = 'contradicts')", 0.5, 1),
+    ),
     "attributes.evaluations": (
         Figure("share_contradicting", "coalesce(avg((unit = 'share' and greatest - least > 0.2)::int), 0)", 0, 0.2),
         Figure("share_of_shares_beyond_one", "coalesce(avg((value > 1)::int) filter (unit = 'share'), 0)", 0, 0.05),

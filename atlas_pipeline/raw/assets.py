@@ -5,23 +5,14 @@ import dagster as dg
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.orchestration import materialized, table_asset
 from atlas_pipeline.raw.cards import read_cards
-from atlas_pipeline.raw.hub_stats import read_hub_stats
-from atlas_pipeline.raw.sources import find_snapshot
+from atlas_pipeline.raw.snapshots import read_snapshot
 
 
 @table_asset("raw.hub_stats")
 def hub_stats(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per row of the source."""
     atlas.begin("raw.hub_stats", context.partition_key)
-    source = find_snapshot(atlas.settings, context.partition_key)
-    path = source.fetch(atlas.settings.state_folder)
-    raw = read_hub_stats(
-        path,
-        snapshot=source.snapshot,
-        source_revision=source.revision_of(path),
-        threads=atlas.settings.threads,
-        memory_limit=atlas.settings.memory_limit,
-    )
+    raw = read_snapshot(atlas.settings, context.partition_key)
     return materialized(context, atlas, raw.rows, notes=raw.notes)
 
 

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atlas_pipeline.raw.folder_dates import storable
 from atlas_pipeline.raw.hub_stats import MODEL_ID_PATTERN
 from atlas_pipeline.raw.sources import HUB_ADDRESS, SnapshotSource, SourceError
 from atlas_pipeline.repositories import FolderRepository, RepositoryError
@@ -153,7 +154,7 @@ def read_card_folder(folder: Path, *, snapshot: str) -> pa.RecordBatchReader:
     """
     try:
         repository = FolderRepository(folder)
-        models = repository.models()
+        models = sorted(repository.models(), key=storable)
     except RepositoryError as error:
         raise SourceError(str(error)) from error
 
@@ -168,7 +169,7 @@ def read_card_folder(folder: Path, *, snapshot: str) -> pa.RecordBatchReader:
 
 def _read_readme(repository: FolderRepository, model_id: str) -> dict[str, object] | None:
     row: dict[str, object] = {
-        "model_id": model_id,
+        "model_id": storable(model_id),
         "source_revision": UNREAD,
         "card": None,
         "n_bytes": 0,
@@ -187,7 +188,7 @@ def _read_readme(repository: FolderRepository, model_id: str) -> dict[str, objec
         # Where the text is cut, half a character at its end is no error.
         text = codecs.getincrementaldecoder("utf-8")().decode(content, final=not is_truncated)
     except RepositoryError as error:
-        return {**row, "problem": str(error)}
+        return {**row, "problem": storable(str(error))}
     except UnicodeDecodeError:
         return {**row, "problem": "card is no UTF-8 text"}
     return {**row, "card": text, "is_truncated": is_truncated}

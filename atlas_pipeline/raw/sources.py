@@ -1,4 +1,4 @@
-"""Finds the hub-stats snapshots that ``ATLAS_HUB_STATS`` names, and says which revision each one is."""
+"""Finds the snapshots that ``ATLAS_HUB_STATS`` names, and says which revision each one is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import duckdb
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HTTPError
 
+from atlas_pipeline.raw.folder_dates import misplaced_weights, newest_day
+from atlas_pipeline.repositories import RepositoryError
 from atlas_pipeline.repositories.demo import ensure_demo_hub
-from atlas_pipeline.settings import DEMO, Settings
+from atlas_pipeline.settings import DEMO, FOLDER, Settings
 from atlas_pipeline.storage.files import sha256_of
 from atlas_pipeline.storage.table_store import parquet_scan
 
@@ -33,14 +35,15 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class SnapshotSource:
-    """One hub-stats snapshot at its source.
+    """One snapshot at its source.
 
     Attributes:
         snapshot: its date, YYYY-MM-DD.
-        path: local file, or None while it still lies on the Hub.
+        path: local hub-stats file; None while it still lies on the Hub, or where there is none.
         repo_id: Hub data set, for a source on the Hub.
         path_in_repo: file in that data set.
         revision: commit of that data set.
+        folder: folder of weights of which the listing is made, where there is no hub-stats file at all.
     """
 
     snapshot: str
@@ -48,6 +51,7 @@ class SnapshotSource:
     repo_id: str = ""
     path_in_repo: str = ""
     revision: str = ""
+    folder: Path | None = None
 
     def fetch(self, cache: Path) -> Path:
         """The local file; a source on the Hub is downloaded into ``cache`` once per revision.
@@ -79,6 +83,8 @@ def find_snapshots(settings: Settings) -> list[SnapshotSource]:
     location = settings.hub_stats
     if location == DEMO:
         return _in_folder(ensure_demo_hub(settings.demo_folder, seed=settings.seed).hub_stats)
+    if location == FOLDER:
+        return [_of_weights(Path(settings.weights))]
     if location == "hub":
         location = LIVE_DATA_SET
     if location.startswith("hf://"):
@@ -117,6 +123,34 @@ def _local(path: Path) -> SnapshotSource:
     is_dated = _SNAPSHOT.fullmatch(path.parent.name)
     day = _calendar_day(path.parent.name, str(path.parent)) if is_dated else _last_change(path)
     return SnapshotSource(day, path)
+
+
+def _of_weights(folder: Path) -> SnapshotSource:
+    """The folder of weights itself, as it is today: its snapshot is the day of its newest file."""
+    try:
+        day = newest_day(folder)
+        misplaced = [] if day else misplaced_weights(folder)
+    except (RepositoryError, OSError) as error:
+        raise SourceError(f"ATLAS_WEIGHTS={folder}: {error}") from error
+    if day:
+        return SnapshotSource(day, None, folder=folder)
+    message = f"ATLAS_WEIGHTS={folder}: there is no model in it; a model is a folder <org>/<name>/ with its weights."
+    if misplaced:
+        message += f" {_printable(misplaced[0])} lies too high: {_remedy(misplaced[0])}"
+    raise SourceError(message)
+
+
+def _remedy(path: str) -> str:
+    """What brings a weight file, or the model that it is a part of, to where models are."""
+    name, slash, _ = path.partition("/")
+    stem = _printable(name if slash else name.rpartition(".")[0])
+    if slash:
+        return f"move its folder, or link it in there: mkdir mine && ln -s ../{stem} mine/{stem}"
+    return f"move it, or link it in there: mkdir -p mine/{stem} && ln -s ../../{_printable(name)} mine/{stem}/"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
 def _on_the_hub(location: str) -> SnapshotSource:

@@ -117,7 +117,7 @@ def _known_gaps() -> str:
     return (
         "## Known gaps\n\n"
         "- A model without a parent in these tables is not thereby a source: most models document none.\n"
-        "- Confidence of charted edges is a margin between candidates, not yet a calibrated probability.\n"
+        "- Confidence of charted edges is calibrated on small trained networks, not on models of this hub.\n"
         "- Parents of undocumented merges are not charted; such a model gets its nearest earlier relative.\n"
         "- The sampled neurons and distance matrices that the tables' descriptions speak of are not released.\n"
         "- Downloads are those of 30 days before a snapshot; do not add them across snapshots.\n"

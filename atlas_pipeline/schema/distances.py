@@ -7,8 +7,9 @@ NEIGHBORS = TableContract(
     name="distances.neighbors",
     grain="(model, neighbour)",
     description=(
-        "The nearest models of each model by sampled neurons, nearest first. Only models of one weight cluster "
-        "(single linkage at half the distance of independent weights) are neighbours. Dense matrices lie beside it."
+        "The nearest models of each model by sampled neurons, nearest first. Only models of one weight cluster are "
+        "neighbours: a chain of models links them that are far nearer than strangers of the same shapes, at most half "
+        "as far apart. Longer lists, thresholds and dense matrices lie beside it."
     ),
     partitioned_by="region",
     key=("model_id", "neighbor_id"),

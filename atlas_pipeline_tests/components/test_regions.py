@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas_pipeline.components.families import model_families
 from atlas_pipeline_tests.components.listings import day, document
 
 
@@ -61,14 +64,58 @@ def test_regions_of_ids_that_differ_by_dashes_and_slashes_are_two():
     assert not any("/" in region_id for region_id in found.values())
 
 
+def partitions_of(rows, *, large_region_models: int) -> dict[str, str]:
+    found = document(rows, large_region_models=large_region_models).regions.to_pylist()
+    return {row["model_id"]: row["region_partition"] for row in found}
+
+
 def test_regions_of_a_large_model_type_have_a_partition_and_others_share_buckets():
     rows = [{"id": f"a/{i}", "config": '{"model_type": "big/../one"}'} for i in range(5)]
     rows += [{"id": "b/1", "config": '{"model_type": "small"}'}, {"id": "c/1"}]
     found = document(rows, large_region_models=5).regions.to_pylist()
     partitions = {row["model_id"]: row["region_partition"] for row in found}
-    assert {partitions[f"a/{i}"] for i in range(5)} == {"type-big_.._one"}
+    assert {partitions[f"a/{i}"] for i in range(5)} == {"type-bigone"}
     assert all(partitions[name].startswith("bucket-") and len(partitions[name]) == 9 for name in ("b/1", "c/1"))
     assert document(rows[::-1], large_region_models=5).regions.to_pylist() == found
+
+
+@pytest.mark.parametrize(("n_models", "is_small"), [(6, True), (7, False)])
+def test_a_small_hub_has_one_partition_so_that_every_model_meets_every_other(n_models, is_small):
+    rows = [{"id": f"a/{i}", "config": f'{{"model_type": "type{i}"}}'} for i in range(n_models - 2)]
+    rows += [{"id": "b/silent"}, {"id": "c/file", "gguf": '{"architecture": "type0"}'}]
+    found = partitions_of(rows, large_region_models=7)
+    assert (set(found.values()) == {"bucket-00"}) == is_small
+    assert found["a/0"] == found["c/file"]
+
+
+KIN = {
+    "llama": ({"config": '{"model_type": "llama"}'}, {"gguf": '{"architecture": "llama"}'}),
+    "mistral in GGUF": ({"config": '{"model_type": "mistral"}'}, {"gguf": '{"architecture": "llama"}'}),
+    "spelling": ({"config": '{"model_type": "qwen2_moe"}'}, {"gguf": '{"architecture": "qwen2moe"}'}),
+    "two names": ({"config": '{"model_type": "deepseek_v3"}'}, {"gguf": '{"architecture": "deepseek2"}'}),
+    "class alone": ({"config": '{"architectures": ["GPT2LMHeadModel"]}'}, {"gguf": '{"architecture": "gpt2"}'}),
+    "class of a head": (
+        {"config": '{"architectures": ["Qwen3MoeForCausalLM"]}'},
+        {"gguf": '{"architecture": "qwen3moe"}'},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KIN)
+def test_models_that_share_weights_meet_in_a_large_hub_whatever_names_they_go_by(name):
+    parent, child = KIN[name]
+    others = [{"id": f"o/{i}", "config": '{"model_type": "other"}'} for i in range(3)]
+    found = partitions_of([{"id": "a/parent", **parent}, {"id": "b/child", **child}, *others], large_region_models=2)
+    assert found["a/parent"] == found["b/child"]
+    assert found["a/parent"].startswith("type-")
+    assert found["o/0"] == "type-other"
+
+
+def test_families_are_folded_names_and_no_family_is_renamed_again():
+    table = model_families().to_pydict()
+    assert len(set(table["model_type"])) == len(table["model_type"]) > 0
+    assert not set(table["model_type"]) & set(table["family"])
+    assert all(re.fullmatch("[a-z0-9]+", name) for names in table.values() for name in names)
 
 
 def test_of_two_model_types_that_are_as_frequent_the_first_by_name_counts():

@@ -77,6 +77,7 @@ def sound_rows() -> Rows:
     for snapshot in SNAPSHOTS:
         _documented_atlas(rows, snapshot)
     _charting(rows)
+    _audit(rows)
     return copy.deepcopy(rows)
 
 
@@ -264,6 +265,53 @@ def _charting(rows: Rows) -> None:
             is_ambiguous=True,
         )
     )
+    rows["edges.arrivals"].append(row("edges.arrivals", **ARRIVED))
+
+
+ARRIVED = {
+    "child_id": BASE,
+    "parent_id": SILENT,
+    "region_id": "lab--base",
+    "origin": "charted",
+    "rule": "snake",
+    "relation": "finetune",
+    "confidence": 0.6,
+}
+
+
+AUDITED = {
+    TUNED: ("agrees", "parent_confirmed", 0.9, [BASE]),
+    SIBLING: ("contradicts", "sibling_declared", 0.9, [TUNED]),
+    GRANDCHILD: ("agrees", "parent_confirmed", 0.9, [TUNED]),
+    ORPHAN: ("undecided", "not_comparable", None, []),
+}
+
+
+def _audit(rows: Rows) -> None:
+    region_of = {model: region for region, models in REGIONS.items() for model in models}
+    for child, parent in DOCUMENTED:
+        verdict, finding, confidence, measured = AUDITED[child]
+        rows["edges.audit"].append(
+            row(
+                "edges.audit",
+                child_id=child,
+                parent_id=parent,
+                region_id=region_of[child],
+                declared_relation="finetune",
+                declared_sources=["tag"],
+                verdict=verdict,
+                finding=finding,
+                confidence=confidence,
+                measured_parent_ids=measured,
+                measured_relation="finetune" if measured else None,
+                declared_squared_distance=2.0,
+                declared_relative_distance=0.2,
+                measured_squared_distance=1.0,
+                measured_relative_distance=0.1,
+                explanation="They are what they are.",
+                message="Have a look." if verdict == "contradicts" else None,
+            )
+        )
 
 
 def find(rows: Rows, table: str, **values: Any) -> Row:

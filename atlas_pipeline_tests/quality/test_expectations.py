@@ -102,6 +102,14 @@ BROKEN = {
         every("edges.charted", confidence=0.25),
         "mean_confidence = 0.25, expected 0.3 to 1",
     ),
+    ("edges.audit", "share_contradicting"): (
+        every("edges.audit", verdict="contradicts", confidence=0.9),
+        "share_contradicting = 1, expected 0 to 0.3",
+    ),
+    ("edges.audit", "confidence_of_contradictions"): (
+        every("edges.audit", confidence=0.25),
+        "confidence_of_contradictions = 0.25, expected 0.5 to 1",
+    ),
     ("components.claims", "share_usable"): (
         every("components.claims", drop_reason="local_path"),
         f"{LATEST} share_usable = 0, expected 0.7 to 1",

@@ -1,3 +1,5 @@
+import os
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -191,6 +193,22 @@ def test_readmes_of_a_folder_are_cards(tmp_path):
         "zoo/b": ("é", 2, None),
     }
     assert rows["lab/a"]["source_revision"] == f"sha256:{sha256_of(models / 'lab/a/README.md')}"
+
+
+def test_a_folder_whose_name_is_no_text_is_a_problem_of_its_own(tmp_path):
+    models = tmp_path / "models"
+    try:
+        for name in (os.fsdecode(b"\xff"), "z", "a"):
+            (models / "lab" / name).mkdir(parents=True)
+            (models / "lab" / name / "README.md").write_text("x")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    rows = read_cards(settings_of(tmp_path, weights=str(models)), SNAPSHOT).read_all().to_pylist()
+    assert [(row["model_id"], row["problem"]) for row in rows] == [
+        ("lab/\\udcff", "id is no model id"),
+        ("lab/a", None),
+        ("lab/z", None),
+    ]
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):

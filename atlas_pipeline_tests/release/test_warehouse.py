@@ -137,6 +137,8 @@ EXPECTED = {
     ],
     "undocumented": [(SILENT, ORPHAN, "finetune", "nearest", 0.7, True)],
     "how_well_charted": [("nearest", "hidden", "all", 6, 4 / 6, 0.5)],
+    "arrivals": [(BASE, SILENT, "finetune", "snake", 0.6, False, None)],
+    "audit": [(SIBLING, 30, BASE, "finetune", "sibling_declared", [TUNED], "finetune", 0.9)],
     "contested_parents": [(SIBLING, BASE, "finetune", ["tag"], ["card_text"], True, None)],
     "lost_license_terms": [(TUNED, "mit", ["non_commercial"], BASE, TUNED)],
     "sampled_models": [

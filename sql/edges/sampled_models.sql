@@ -8,7 +8,9 @@ select
     models.created_at_is_floor,
     features.is_quantized,
     features.format = 'adapter' as is_adapter,
-    features.content_sha256
+    features.content_sha256,
+    features.shapes_sha256,
+    features.base_id
 from features.models as features
 join components.models as models using (model_id)
 left join (select distinct model_id, region_id from distances.neighbors) as clusters using (model_id)

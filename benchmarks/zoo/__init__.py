@@ -1,0 +1,1 @@
+"""An open benchmark for charting: populations of really trained small networks whose lineage is known."""
