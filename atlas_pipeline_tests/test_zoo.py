@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -296,5 +297,7 @@ def test_a_finished_region_is_not_trained_again_and_an_unfinished_one_is_the_sam
     assert 0 < sum(before[name][1] != after[name][1] for name in before) <= 3
     assert control.read_bytes() == record
     assert (zoo / "truth.parquet").read_bytes() == told
+    with FileLock(zoo / ".lock"), pytest.raises(RuntimeError, match="another process"):
+        _make(zoo)
     with pytest.raises(FileExistsError, match="another population"):
         _make(zoo, seed=6)

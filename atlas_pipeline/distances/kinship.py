@@ -56,7 +56,6 @@ _BLOCK_PAIRS: Final = 1 << 23
 _BLOCK_ROWS: Final = (64, 512)
 """Rows of a block: BLAS multiplies fewer at less than its full speed, and more belong to several clusters."""
 
-
 _Near = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 """Pairs: place among the rows, column, relative squared distance."""
 
@@ -287,9 +286,9 @@ class _Sketched:
         share = (0.5 * (self._lengths - reach * self._norms)).astype(np.float32)
         row, column = np.nonzero(products > share[rows, None] + share[first:])
         product = products[row, column].astype(np.float64)
-        row_, column_ = rows[row], column + first
-        squared = np.maximum(self._lengths[row_] + self._lengths[column_] - 2.0 * product, 0.0)
-        return row, column_, relative_squared(squared, self._norms[row_], self._norms[column_])
+        left, right = rows[row], column + first
+        squared = np.maximum(self._lengths[left] + self._lengths[right] - 2.0 * product, 0.0)
+        return row, right, relative_squared(squared, self._norms[left], self._norms[right])
 
 
 class _Linkage:

@@ -40,7 +40,6 @@ NOBODY: Final = -1
 _SPARE: Final = 8
 """Entries after the last neighbour wanted that may change places with it when they are measured again."""
 
-
 _CHUNK_ROWS: Final = 8
 """Rows whose lengths are measured at once."""
 
@@ -162,9 +161,7 @@ def nearest_in_matrix(
         index, nearest = _least_of_rows(among, labels[first_rows], n_listed)
         if m < n:
             squared[...] = among[np.ix_(copy_of, copy_of)]
-    width = min(k, n_listed)
-    index = np.where(np.isfinite(nearest), index, NOBODY)[:, :width]
-    return _with_copies(Neighbors(index, nearest[:, :width]), copy_of, first_rows, k)
+    return _with_copies(Neighbors(index[:, :k], nearest[:, :k]), copy_of, first_rows, k)
 
 
 def scales(neighbors: Neighbors, labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -283,15 +280,18 @@ def _with_copies(distinct: Neighbors, copy_of: NDArray[np.int64], first_rows: ND
 def _least_of_rows(
     squared: NDArray[np.float64], labels: NDArray[np.int64], n_least: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Columns and values of the least distances of each row, ascending, ties by column; self and others infinite."""
+    """Columns and values of the least distances of each row within its label, ascending, ties by column.
+
+    ``NOBODY`` and infinite where there are fewer; a row is none of its own.
+    """
     n = len(squared)
-    index, nearest = np.empty((n, n_least), dtype=np.int64), np.empty((n, n_least))
-    for start in range(0, n, 256):
-        rows = np.arange(start, min(start + 256, n))
+    index, nearest = np.full((n, n_least), NOBODY, dtype=np.int64), np.full((n, n_least), np.inf)
+    for chunk in chunks(n, 256):
+        rows = np.arange(chunk.start, chunk.stop)
         block = np.where(labels[rows, None] == labels[None, :], squared[rows], np.inf)
         block[np.arange(len(rows)), rows] = np.inf
         kth = np.partition(block, n_least - 1, axis=1)[:, n_least - 1 : n_least]
-        row, column = np.nonzero(block <= kth)
+        row, column = np.nonzero((block <= kth) & (block < np.inf))
         values = block[row, column]
         rank = rank_within(row, values, column)
         listed = rank < n_least

@@ -202,6 +202,13 @@ def test_links_that_sketches_leave_in_doubt_are_measured():
     assert found.tolist() == expected.tolist()
 
 
+def test_one_loud_model_does_not_blur_the_others():
+    vectors = np.repeat(strangers("normal", 5, width=6000), 4, axis=0)
+    vectors += np.float32(1e-2) * strangers("normal", 20, width=6000, seed=1)
+    vectors = np.concatenate([1e5 * strangers("normal", 1, width=6000, seed=2), vectors]).astype(np.float32)
+    assert weight_clusters(vectors).tolist() == [0, *np.repeat([1, 2, 3, 4, 5], 4).tolist()]
+
+
 def test_one_model_and_none():
     for n in (0, 1):
         vectors = np.ones((n, 3), dtype=np.float32)

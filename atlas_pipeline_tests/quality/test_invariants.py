@@ -17,6 +17,7 @@ from atlas_pipeline_tests.quality.breakages import BREAKAGES, Breakage
 from atlas_pipeline_tests.quality.broken_arrivals import BROKEN_ARRIVALS
 from atlas_pipeline_tests.quality.broken_audits import BROKEN_AUDITS
 from atlas_pipeline_tests.quality.broken_features import BROKEN_FEATURES
+from atlas_pipeline_tests.quality.broken_scores import BROKEN_SCORES
 from atlas_pipeline_tests.quality.sound_tables import BORN, ORPHAN, SNAPSHOTS, connect, row, sound_rows
 from atlas_pipeline_tests.trends.test_checks import BROKEN as BROKEN_TRENDS
 
@@ -51,7 +52,9 @@ def test_no_check_crashes_on_no_rows():
         assert [r.sample for check in all_checks() if not (r := run_check(connection, check)).is_passed] == []
 
 
-@pytest.mark.parametrize("breakage", (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS), ids=str)
+@pytest.mark.parametrize(
+    "breakage", (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES), ids=str
+)
 def test_broken_rows_are_found_counted_and_shown(breakage: Breakage):
     rows = sound_rows()
     breakage.break_rows(rows)
@@ -66,7 +69,9 @@ def test_broken_rows_are_found_counted_and_shown(breakage: Breakage):
 def test_every_sql_check_can_fail_and_belongs_to_a_table():
     written = {f"{path.parent.name}/{path.stem}" for path in project_file("sql/checks").glob("*/*.sql")}
     assert written == {name for name, check in CHECKS.items() if check.query}
-    broken = {breakage.check for breakage in (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS)}
+    broken = {
+        breakage.check for breakage in (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES)
+    }
     beside = {f"trends.{table}/{check}" for table, check, *_ in BROKEN_TRENDS}
     beside |= {f"{table}/{check}" for table, check in BROKEN_IMPUTATIONS}
     beside |= {name for name in written if name.split("/")[1] in {*BROKEN_CARDS, *(c for c, _ in BROKEN_RESULTS)}}

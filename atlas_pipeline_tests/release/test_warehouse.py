@@ -137,6 +137,7 @@ EXPECTED = {
     ],
     "undocumented": [(SILENT, ORPHAN, "finetune", "nearest", 0.7, True)],
     "how_well_charted": [("nearest", "hidden", "all", 6, 4 / 6, 0.5)],
+    "calibration": [],
     "arrivals": [(BASE, SILENT, "finetune", "snake", 0.6, False, None)],
     "audit": [(SIBLING, 30, BASE, "finetune", "sibling_declared", [TUNED], "finetune", 0.9)],
     "contested_parents": [(SIBLING, BASE, "finetune", ["tag"], ["card_text"], True, None)],

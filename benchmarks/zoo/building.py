@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -51,6 +52,7 @@ def make_population(
 
     Raises:
         FileExistsError: the folder holds something else.
+        RuntimeError: another process makes the same folder.
         ValueError: too few models, or a population that is unfit (see `listing.summary`).
     """
     told = {
@@ -69,7 +71,12 @@ def make_population(
         by_region.setdefault(model.region, []).append(model)
     places = {region: out / "regions" / f"{region}.json" for region in by_region}
     pending = {region: plans for region, plans in by_region.items() if not places[region].exists()}
-    _make_regions(out / "models", pending, places, seed=seed, workers=workers, console=console)
+    # Two makers of one folder would remove each other's models.
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            _make_regions(out / "models", pending, places, seed=seed, workers=workers, console=console)
+    except Timeout as error:
+        raise RuntimeError(f"{out} is being made by another process") from error
     records = {
         record["model_id"]: record
         for place in places.values()
