@@ -99,9 +99,8 @@ def test_what_keeps_its_meaning_is_accepted(table: str, name: str, values: pa.Ar
 
 
 def test_fields_of_a_struct_are_matched_by_name_and_elements_take_the_contracts_name() -> None:
-    value = {"candidates": ["b"], "sources": ["a"], "days_apart": 3.0, "neighbor_rank": 1} | dict.fromkeys(
-        ("squared_distance", "scaled_distance", "relative_distance", "correlation", "spread"), 0.25
-    )
+    value = {"candidates": ["b"], "sources": ["a"], "days_apart": 3.0, "neighbor_rank": 1}
+    value |= {field.name: 0.25 for field in reversed(EVIDENCE) if field.name not in value}
     values = pa.array([value])
     assert values.type.field("sources").type.value_field.name != "element"
     found = stored(EDGES, with_column(EDGES, "evidence", values))
