@@ -25,9 +25,6 @@ from benchmarks.zoo.words import FIRST_WORDS, SECOND_WORDS
 PATTERNS = {*SHARES, "root", "control"} - {"merge"} | {f"merge_{kind}" for kind in ("linear", "slerp", "task", "ties")}
 
 
-@pytest.mark.xfail(
-    reason="In some plans a QLoRA lands one level too deep, and a parent inverted after its child leaves a stale flag."
-)
 @given(seed=st.integers(0, 2**31), n_models=st.integers(190, 700))
 @settings(max_examples=15, deadline=None)
 def test_plans_are_trees_with_merges_and_dates(seed: int, n_models: int) -> None:
@@ -47,6 +44,8 @@ def test_plans_are_trees_with_merges_and_dates(seed: int, n_models: int) -> None
         assert not model.created_at.microsecond
         assert model.relation in RELATIONS
         assert bool(parents) == (model.pattern not in ("root", "control"))
+        if any(parent.pattern == "head_swap" for parent in parents):
+            assert model.pattern in ("quantized", "cast", "duplicate")
         seen[model.model_id] = model
 
 

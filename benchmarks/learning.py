@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
 
 from atlas_pipeline.edges.charting.deciding import Measured, measure, verdicts
-from atlas_pipeline.edges.charting.forest import Forest
+from atlas_pipeline.edges.charting.forest import Forest, acyclic
 from atlas_pipeline.edges.charting.method import Findings, Work
 from atlas_pipeline.edges.region import Region
 
@@ -188,8 +188,9 @@ def _believe(table: Table, likely: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         best = np.argmax(known, axis=1)
         rows = np.arange(len(best))
         chosen = measured.around.candidate[rows, best]
-        lesson.believed = lesson.believed.copy()
-        lesson.believed[measured.children] = chosen
+        believed = lesson.believed.copy()
+        believed[measured.children] = chosen
+        lesson.believed = acyclic(believed, lesson.work.position)
         scores.append(known[rows, best] / np.maximum(known.sum(axis=1), 1.0))
         pairs = zip(measured.children.tolist(), chosen.tolist(), strict=True)
         rights.append(np.array([(q,) == tuple(lesson.parents[c]) for c, q in pairs], dtype=float))

@@ -40,7 +40,7 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
 
     Every file is put in place whole, what belongs to no release is removed, and ``datapackage.json`` comes last, so
     that a folder whose checksums agree is complete. The same tables give the same bytes but for the database, which
-    DuckDB never writes twice alike: it has no checksum.
+    DuckDB never writes twice alike: it has neither size nor checksum.
 
     Args:
         store: where the tables lie, and the release folder beside them.
@@ -57,8 +57,8 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     texts = {"README.md": card, "data_dictionary.md": data_dictionary(RELEASED)}
     for name, text in texts.items():
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
-    size, _ = build_warehouse(store, f"{FOLDER}/{DATABASE}")
-    files.append(_file(DATABASE, size, None))
+    build_warehouse(store, f"{FOLDER}/{DATABASE}")
+    files.append(_file(DATABASE, None, None))
     _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})
     described = json.dumps(_datapackage(files, settings, version), indent=1, sort_keys=True)
     files.append(_file(DATAPACKAGE, *store.files.write(f"{FOLDER}/{DATAPACKAGE}", described.encode())))
@@ -99,7 +99,7 @@ def _unlike(table: str, partition: str | None) -> ReleaseRefused:
     )
 
 
-def _file(path: str, size: int, digest: str | None, receipt: Receipt | None = None) -> dict[str, object]:
+def _file(path: str, size: int | None, digest: str | None, receipt: Receipt | None = None) -> dict[str, object]:
     table, rows = (receipt.table, receipt.rows) if receipt else (None, None)
     return {"path": path, "table": table, "bytes": size, "sha256": digest, "rows": rows}
 
@@ -124,7 +124,7 @@ def _datapackage(files: list[dict[str, object]], settings: Settings, version: st
 
 
 def _described(file: dict[str, object]) -> dict[str, object]:
-    """What there is to say of a file, without what there is not: a checksum of the database, rows of a text."""
+    """What there is to say of a file, without what there is not: size and checksum of the database, rows of a text."""
     return {name: file[name] for name in ("path", "bytes", "sha256", "rows") if file[name] is not None}
 
 

@@ -40,7 +40,7 @@ def publish(store: TableStore, files: pa.Table, *, version: str, repo_id: str) -
         PublishError: the folder is not what ``files`` says, the version is taken, or the Hub refused or did not answer.
     """
     revision = _upload(store, files, version, repo_id) if repo_id else None
-    sizes = files["bytes"].to_pylist()
+    sizes = files["bytes"].drop_null().to_pylist()
     row = {
         "version": version,
         "repo_id": repo_id or None,
@@ -100,7 +100,7 @@ def _fetch(store: TableStore, file: dict[str, object], folder: Path) -> None:
                 stream.write(chunk)
     except FileNotFoundError:
         raise PublishError(f"{path} is missing from the release folder; nothing was uploaded") from None
-    is_same = target.stat().st_size == file["bytes"] and file["sha256"] in (None, digest.hexdigest())
+    is_same = file["bytes"] in (None, target.stat().st_size) and file["sha256"] in (None, digest.hexdigest())
     if not is_same:
         raise PublishError(f"{path} in the release folder is not the file that was bundled; nothing was uploaded")
 

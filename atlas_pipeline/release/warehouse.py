@@ -18,15 +18,14 @@ STORAGE_VERSION: Final = "v1.2.0"
 """Format that DuckDB 1.2 and everything later reads."""
 
 
-def build_warehouse(store: TableStore, name: str) -> tuple[int, str]:
+def build_warehouse(store: TableStore, name: str) -> None:
     """Write the database to ``name`` under the home; a reader keeps the old file until it opens the new one.
+
+    The same tables give the same rows, but neither the same bytes nor the same number of them.
 
     Args:
         store: where the tables lie; one that is missing becomes an empty table.
         name: path under the home.
-
-    Returns:
-        size in bytes and sha256; the same tables give the same size, but never the same bytes.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "atlas.duckdb"
@@ -45,7 +44,7 @@ def build_warehouse(store: TableStore, name: str) -> tuple[int, str]:
             with path.open("rb") as built:
                 shutil.copyfileobj(built, stream)
 
-        return store.files.write_with(name, produce)
+        store.files.write_with(name, produce)
 
 
 def _said_of(view: str) -> str:

@@ -38,7 +38,7 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
         columns=(
             Column("path", TEXT, "Path within the release.", nullable=False),
             Column("table", TEXT, "The table that the file holds a partition of; null for other files."),
-            Column("bytes", INTEGER, "Size.", "bytes", nullable=False, minimum=0),
+            Column("bytes", INTEGER, "Size; null for the files that are built anew from the others.", "bytes", minimum=0),
             Column("sha256", TEXT, "Checksum; null for the files that are built anew from the others.", nullable=True),
             Column("rows", INTEGER, "Rows, for a table's file.", "rows", minimum=0),
         ),
@@ -57,7 +57,7 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
             Column("revision", TEXT, "Commit on the Hub; null for a dry run."),
             Column("is_dry_run", FLAG, "Whether nothing was uploaded.", nullable=False),
             Column("n_files", INTEGER, "Files.", "files", nullable=False, minimum=0),
-            Column("bytes", INTEGER, "Size of all files.", "bytes", nullable=False, minimum=0),
+            Column("bytes", INTEGER, "Size of all files whose size is fixed.", "bytes", nullable=False, minimum=0),
         ),
     )
     return (checks, files, published)

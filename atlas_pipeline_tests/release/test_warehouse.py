@@ -33,8 +33,7 @@ EXAMPLES = sorted(path.stem for path in project_file("sql/examples").glob("*.sql
 def warehouse(sound_home, tmp_path_factory):
     store = TableStore(str(sound_home))
     name = f"{tmp_path_factory.mktemp('built').name}.duckdb"
-    size, _ = build_warehouse(store, name)
-    assert size == (sound_home / name).stat().st_size
+    build_warehouse(store, name)
     return sound_home / name
 
 

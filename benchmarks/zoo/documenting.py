@@ -77,8 +77,13 @@ def invert(models: Sequence[PlannedModel], rng: np.random.Generator) -> list[Pla
             found.append(model)
             continue
         before = (dates[model.parents[0]] - chosen[model.model_id]).replace(microsecond=0)
-        found.append(replace(model, created_at=before, is_inverted=True))
-    return found
+        found.append(replace(model, created_at=before))
+    # A parent that was moved to before its own parent may have left its children in order, or not.
+    dates = {model.model_id: model.created_at for model in found}
+    return [
+        replace(model, is_inverted=any(dates[parent] >= model.created_at for parent in model.parents))
+        for model in found
+    ]
 
 
 def remove_parents(models: Sequence[PlannedModel], *, seed: int) -> list[PlannedModel]:

@@ -34,6 +34,7 @@ _EPOCH: Final = datetime(2024, 1, 1)  # noqa: DTZ001 - hub-stats holds naive UTC
 _SPAN_DAYS: Final = 480.0
 _SIZES: Final = {"fan": (3, 8), "snake": (3, 6), "quantized": (1, 4)}
 _FOLLOWERS: Final = ("quantized", "cast", "duplicate", "adapter", "single", "lora_merged", "head_swap")
+_STORED_AGAIN: Final = ("quantized", "cast", "duplicate")
 _PARENT_WEIGHTS: Final = {
     "root": 6.0,
     "fan": 0.5,
@@ -198,7 +199,11 @@ def _placed(event: Event, models: list[PlannedModel], clock: datetime, rng: np.r
             if len(models) > 1 and candidates and not (event.is_first and event.kind == "fan")
             else [models[0]]
         )
-        parents = [_drawn(candidates, models, rng)] if event.kind != "qlora" else [_quantised(candidates, models, rng)]
+        draw = _quantised if event.kind == "qlora" else _drawn
+        parents = [draw(candidates, models, rng)]
+        others = _with_other_heads(models) if event.kind not in _STORED_AGAIN else set()
+        if parents[0].model_id in others:
+            parents = [draw([m for m in candidates if m.model_id not in others] or [models[0]], models, rng)]
     start = clock
     if event.kind in _FOLLOWERS and rng.random() < 0.4:
         # Minutes to weeks after the parent.
@@ -256,8 +261,9 @@ def _drawn(candidates: list[PlannedModel], models: list[PlannedModel], rng: np.r
 
 
 def _quantised(candidates: list[PlannedModel], models: list[PlannedModel], rng: np.random.Generator) -> PlannedModel:
-    usable = [m for m in candidates if m.stored_as in ("bnb-nf4", "bnb-int8")]
-    usable = usable or [m for m in models if m.stored_as in ("bnb-nf4", "bnb-int8")]
+    """One that can be trained on: of those there are already, else of the later ones, else the shallowest of all."""
+    later = sorted((m for m in models if m.stored_as in ("bnb-nf4", "bnb-int8")), key=lambda model: model.depth)
+    usable = candidates or [m for m in later if m.depth < MOST_DEPTH] or later[:1]
     return usable[int(rng.integers(len(usable)))]
 
 
@@ -275,6 +281,15 @@ def _distinct_branches(
     wanted = min(int(rng.choice([2, 2, 2, 3, 3, 4])), len(by_branch))
     chosen = rng.choice(len(by_branch), size=wanted, replace=False, p=sizes / sizes.sum())
     return [_drawn(list(by_branch.values())[int(place)], models, rng) for place in chosen]
+
+
+def _with_other_heads(models: list[PlannedModel]) -> set[str]:
+    """Models whose head was swapped, and what they are stored as besides: nobody trains those with the usual head."""
+    found: set[str] = set()
+    for model in models:
+        if model.pattern == "head_swap" or (model.pattern in _STORED_AGAIN and model.parents[0] in found):
+            found.add(model.model_id)
+    return found
 
 
 def _children(models: list[PlannedModel]) -> dict[str, int]:
