@@ -1,4 +1,6 @@
-"""Grows the small tree ensembles with which charting weighs its evidence, on zoos with known lineage.
+"""Grows the small tree ensembles with which charting weighs its evidence, on zoos and ponds with known lineage.
+
+python -m benchmarks.learning HOME=TRUTH [HOME=TRUTH ...] --ponds 12 --out atlas_pipeline/edges/charting
 
 Every prediction that training uses as an input is made for a region that the predicting ensemble has not seen, so that
 what is learnt is what will be met. The result is two CSV files beside the charting method.
@@ -6,8 +8,9 @@ what is learnt is what will be met. The result is two CSV files beside the chart
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,17 @@ import pyarrow.csv as pacsv
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from atlas_pipeline.edges.charting.deciding import Measured, measure, verdicts
+from atlas_pipeline.edges.charting.deciding import MODELS, Measured, measure, verdicts
 from atlas_pipeline.edges.charting.forest import Forest, acyclic
 from atlas_pipeline.edges.charting.method import Findings, Work
 from atlas_pipeline.edges.region import Region
+from benchmarks.figures import Home
 
 N_FOLDS = 5
-N_STATES = 4
+N_STATES = 3
 GROWTH: dict[str, Any] = {
-    "max_iter": 120,
-    "max_depth": 4,
+    "max_iter": 160,
+    "max_depth": 5,
     "learning_rate": 0.06,
     "min_samples_leaf": 20,
     "l2_regularization": 1.0,
@@ -227,3 +231,41 @@ def _values(node: Any) -> dict[str, float]:
 def _row(model: str, tree: int, node: int, **values: float) -> dict[str, Any]:
     empty = {"feature": -1, "threshold": 0.0, "left": 0, "right": 0, "missing_left": 0, "value": 0.0}
     return {"model": model, "tree": tree, "node": node, **empty, **values}
+
+
+def lessons_of_homes(homes: Sequence[Home]) -> Iterator[Lesson]:
+    """Two lessons of every group of a home: with what is documented, and with all documentation hidden."""
+    for home in homes:
+        parents: dict[str, list[str]] = {}
+        for edge in home.truth:
+            parents.setdefault(edge.child_id, []).append(edge.parent_id)
+        for number, place in enumerate(place for group in home.partitions for place in group):
+            region = place.region
+            row = {model_id: at for at, model_id in enumerate(region.model_ids)}
+            true = [tuple(row[q] for q in parents.get(model_id, []) if q in row) for model_id in region.model_ids]
+            yield Lesson.of(region, true, number % N_FOLDS)
+            yield Lesson.of(replace(region, known_parents={}, known_sources={}), true, number % N_FOLDS)
+
+
+def lessons_of_ponds(n_ponds: int) -> Iterator[Lesson]:
+    """A lesson of every region of the ponds with the seeds from 1."""
+    from benchmarks.ponds import ponds  # PyTorch is an extra
+
+    for seed in range(1, n_ponds + 1):
+        for region, parents in ponds(seed):
+            yield Lesson.of(region, parents, seed % N_FOLDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Learn from finished runs with known truth, and from ponds that are made on the way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("homes", nargs="+", type=Home.from_argument, metavar="HOME=TRUTH")
+    parser.add_argument("--ponds", type=int, default=12, help="ponds to learn from besides, half a minute each")
+    parser.add_argument("--out", type=Path, default=MODELS.parent, help="folder of trees.csv and calibration.csv")
+    given = parser.parse_args(arguments)
+    lessons = [*lessons_of_homes(given.homes), *lessons_of_ponds(given.ponds)]
+    write(given.out, *learn(lessons))
+
+
+if __name__ == "__main__":
+    main()

@@ -44,13 +44,18 @@ REGRESSION = (
     "log_residual",
 )
 STAR = ("star_mean", "star_share")
+JOINT = ("joint_share_free", "joint_share", "joint_share_held")
+RIDGES: Final = (1e-3, 1e-1, 10.0)
+"""How strongly the shares of the joint regression are held back, relative to the nearest model's distance."""
 FEATURES: Final = (
     *TRIANGLE,
     *NEURONS,
     *EQUAL,
     *(f"{name}_any_time" for name in REGRESSION),
     *(f"{name}_earlier" for name in REGRESSION),
+    *(f"{name}_older" for name in REGRESSION),
     *STAR,
+    *JOINT,
 )
 """Names of the figures of a (child, candidate)."""
 
@@ -92,16 +97,19 @@ def inheritance(
     is_control &= ~forest.descends(members, children[:, None, None]) & ~forest.descends(members, candidate)
     is_control &= ~forest.descends(reference, members)
     is_earlier = position[members] < position[children][:, None, None]
-    parts += [_regression(total, q, g, allowed) for allowed in (is_control, is_control & is_earlier)]
+    # What is older than the candidate cannot hold what it learnt, however wrong the believed tree is.
+    is_older = position[members] < position[candidate]
+    parts += [_regression(total, q, g, is_control & when) for when in (True, is_earlier, is_older)]
     parts.append(_star(total, q, is_control))
+    parts.append(_joint(total, q, is_earlier[:, 0] & (around.members >= 0)))
     features = np.concatenate(parts, axis=2)
     features[around.candidate < 0] = np.nan
-    features[(around.reference < 0), : -len(STAR)] = np.nan
+    features[(around.reference < 0), : -len(STAR + JOINT)] = np.nan
     return features
 
 
 def _triangle(qq: Floats, qg: Floats, gg: Floats) -> Floats:
-    x, y, w, xy = qq - 2 * qg + gg + TINY, qq + TINY, gg + TINY, qg - qq
+    x, y, w, xy = np.maximum(qq - 2 * qg + gg, 0) + TINY, qq + TINY, gg + TINY, qg - qq
     return np.stack([xy / x, xy / np.sqrt(x * y), np.log(y / x), np.log(w / x)], axis=-1)
 
 
@@ -179,3 +187,18 @@ def _star(total: Floats, q: NDArray[np.int64], allowed: NDArray[np.bool_]) -> Fl
     mean = np.where(allowed, cosine, 0).sum(axis=2) / np.maximum(n, 1)
     share = ((cosine > 0.3) & allowed).sum(axis=2) / np.maximum(n, 1)
     return np.where((n > 0)[..., None], np.stack([mean, share], axis=-1), np.nan)
+
+
+def _joint(total: Floats, q: NDArray[np.int64], allowed: NDArray[np.bool_]) -> Floats:
+    """Shares of the members in the combination, adding up to one, that comes nearest to the child."""
+    gram = np.where(allowed[:, :, None] & allowed[:, None, :], total, 0.0)
+    diagonal = np.einsum("bmm->bm", gram)
+    nearest = np.where(allowed, diagonal, np.inf).min(axis=1, keepdims=True)
+    nearest = np.where(np.isfinite(nearest), nearest, 1.0) + TINY
+    shares = []
+    for ridge in RIDGES:
+        system = gram / nearest[..., None] + ridge * np.eye(gram.shape[1])
+        weights = np.linalg.solve(system, allowed[..., None].astype(np.float64))[..., 0]
+        weights /= weights.sum(axis=1, keepdims=True) + TINY
+        shares.append(np.take_along_axis(weights, q, axis=1))
+    return np.stack(shares, axis=-1)

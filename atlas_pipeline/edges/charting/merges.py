@@ -62,6 +62,8 @@ NEAR_MISS: Final = 0.7
 TIES_EXPLAINED: Final = 0.96
 TIES_SPARED: Final = 0.01
 CHANCE: Final = 0.4
+BETTER_BASE: Final = 0.8
+"""How much smaller a share must have changed from another base for that to be taken instead of a likelier one."""
 TIES_GLANCE: Final = 2048
 """Weights at which candidates for a TIES merge are compared before all are."""
 
@@ -305,9 +307,11 @@ def _ties(
         merge = _merge(
             [*rows, base], np.append(np.full(len(rows), scale / len(rows)), 1 - scale), "ties", np.zeros_like(own), own
         )
-        # From its true base the merge has changed least, and by the fewest parents.
+        # From its true base the merge has changed least, and by the fewest parents; the first bases are the likeliest,
+        # and where nearly all weights changed there is little to choose between them.
         rank = (len(rows), float(changed.mean()), merge)
-        found = rank if found is None or rank[:2] < found[:2] else found
+        is_better = found is None or rank[0] < found[0] or (rank[0] == found[0] and rank[1] < BETTER_BASE * found[1])
+        found = rank if is_better else found
     return found[2] if found else None
 
 

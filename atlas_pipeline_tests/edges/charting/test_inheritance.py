@@ -8,7 +8,15 @@ import pytest
 from atlas_pipeline.edges.candidates import NOBODY
 from atlas_pipeline.edges.charting.forest import Forest
 from atlas_pipeline.edges.charting.geometry import blocks, local_products
-from atlas_pipeline.edges.charting.inheritance import EQUAL, FEATURES, NEURONS, STAR, TRIANGLE, inheritance
+from atlas_pipeline.edges.charting.inheritance import (
+    EQUAL,
+    FEATURES,
+    JOINT,
+    NEURONS,
+    STAR,
+    TRIANGLE,
+    inheritance,
+)
 from atlas_pipeline.edges.charting.neighborhoods import neighborhoods
 
 LAYOUT = ((24, 40), (12, 80))
@@ -77,8 +85,25 @@ def test_no_figure_depends_on_the_scale_of_the_weights(family):
         assert list(great[candidate].values()) == pytest.approx(list(figures.values()), rel=1e-3, abs=1e-5, nan_ok=True)
 
 
-def test_what_has_no_reference_is_unknown_but_for_the_star(family):
-    for stranger, wanted in ((0, []), (NOBODY, list(STAR))):
+def test_older_models_tell_even_where_later_ones_are_believed_wrongly(family):
+    # A whole sweep from the first sibling, believed to come from the base: its runs hold all that the sibling learnt.
+    generator = np.random.default_rng(1)
+    sweep = [family[1] + 0.006 * generator.normal(size=N_COLUMNS) for _ in range(3)]
+    models = [family[0], *family[2:5], family[1], *sweep]
+    found = measured(models, [NOBODY, *[0] * 6, NOBODY], 7, [4, 1, 2, 3, 0, 5, 6])
+    assert found[4]["private_slope_older"] > 0.8
+    assert found[4]["private_share_older"] > 2 * found[4]["private_share_earlier"]
+    assert found[4]["n_controls_older"] == 3 < found[4]["n_controls_earlier"]
+
+
+def test_the_parent_has_the_greatest_share_of_its_child(family):
+    found = measured(family[:6], [NOBODY, 0, 0, 0, 0, NOBODY], 5, [1, 2, 3, 4, 0])
+    for name in JOINT[:2]:
+        assert found[1][name] > 0.5 > max(abs(figures[name]) for candidate, figures in found.items() if candidate != 1)
+
+
+def test_what_has_no_reference_is_unknown_but_for_star_and_shares(family):
+    for stranger, wanted in ((0, list(JOINT)), (NOBODY, [*STAR, *JOINT])):
         # The star is made of those that do not descend from the candidate.
         root = measured(family[:6], [NOBODY, 0, 0, 0, stranger, NOBODY], 5, [1, 2, 0])[0]
         assert [name for name, value in root.items() if not np.isnan(value)] == wanted
