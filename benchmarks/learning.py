@@ -249,7 +249,7 @@ def lessons_of_homes(homes: Sequence[Home]) -> Iterator[Lesson]:
 
 def lessons_of_ponds(n_ponds: int) -> Iterator[Lesson]:
     """A lesson of every region of the ponds with the seeds from 1."""
-    from benchmarks.ponds import ponds  # PyTorch is an extra
+    from benchmarks.ponds import ponds  # noqa: PLC0415 - PyTorch is an extra
 
     for seed in range(1, n_ponds + 1):
         for region, parents in ponds(seed):

@@ -102,7 +102,11 @@ class Pond:
         rng = np.random.default_rng([seed, number])
         width = int(rng.choice([32, 48, 64]))
         pond = cls(
-            rng, width, width * int(rng.choice([1, 2, 3])), int(rng.integers(2, 5)), str(rng.choice(["gelu", "relu", "tanh"]))
+            rng,
+            width,
+            width * int(rng.choice([1, 2, 3])),
+            int(rng.integers(2, 5)),
+            str(rng.choice(["gelu", "relu", "tanh"])),
         )
         recipe = Recipe(task=-1, optimizer="adamw", rate=2e-3, decay=0.01, n_steps=int(rng.integers(400, 1200)))
         pond.add(pond.trained(pond.network(), recipe, order=pond.drawn()), -1, "root", 0.0)
@@ -262,7 +266,12 @@ def digits(task: int) -> tuple[Tensor, Tensor]:
         chosen = rng.choice(len(pixels), 600, replace=False)
         pixels, labels = pixels[chosen], labels[chosen]
         pictures = pixels.reshape(-1, 8, 8)
-        turned = [pictures, pictures.swapaxes(1, 2), pictures[:, :, ::-1], pictures + rng.normal(0, 0.3, pictures.shape)]
+        turned = [
+            pictures,
+            pictures.swapaxes(1, 2),
+            pictures[:, :, ::-1],
+            pictures + rng.normal(0, 0.3, pictures.shape),
+        ]
         pixels = turned[task % 4].reshape(-1, _N_PIXELS).astype(np.float32)
         if rng.random() < 0.6:
             labels = rng.permutation(_N_DIGITS)[labels]

@@ -38,7 +38,9 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
         columns=(
             Column("path", TEXT, "Path within the release.", nullable=False),
             Column("table", TEXT, "The table that the file holds a partition of; null for other files."),
-            Column("bytes", INTEGER, "Size; null for the files that are built anew from the others.", "bytes", minimum=0),
+            Column(
+                "bytes", INTEGER, "Size; null for the files that are built anew from the others.", "bytes", minimum=0
+            ),
             Column("sha256", TEXT, "Checksum; null for the files that are built anew from the others.", nullable=True),
             Column("rows", INTEGER, "Rows, for a table's file.", "rows", minimum=0),
         ),

@@ -45,8 +45,7 @@ def agrees(home):
     described = {file["path"]: file for file in described_files(datapackage(home))}
     found = contents(home)
     return set(found) == {*described, DATAPACKAGE} and all(
-        path == DATABASE
-        or (found[path], (home / "release" / path).stat().st_size) == (file["sha256"], file["bytes"])
+        path == DATABASE or (found[path], (home / "release" / path).stat().st_size) == (file["sha256"], file["bytes"])
         for path, file in described.items()
     )
 
