@@ -2,9 +2,9 @@
 
 python -m benchmarks.pieces HOME=TRUTH [HOME=TRUTH ...]
 
-Counts undocumented models that have a parent in their group and are no copies: the share whose parents are exactly
-the true ones, by the kind of the edge, in per cent. Documented parents are given. Figures are means over homes, with the
-standard deviation where there are several.
+Counts undocumented models that have a parent in their group and are no copies: the share whose parents are exactly the
+true ones, by kind of edge, in per cent. Documented parents are given. Figures are means over homes, with the standard
+deviation where there are several.
 """
 
 from __future__ import annotations
