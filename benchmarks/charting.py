@@ -33,6 +33,8 @@ from rich.table import Table
 
 from atlas_pipeline.distances.arithmetic import NumpyArithmetic
 from atlas_pipeline.distances.partitions import GroupDistances, measure_group
+from atlas_pipeline.edges.charting import chart
+from atlas_pipeline.edges.region import Region
 
 NEURON_WIDTH = 1024
 WEIGHT = 0.02
@@ -81,7 +83,7 @@ class Measurement:
     seconds: float
     all_seconds: list[float]
     cpu_seconds: float
-    structure_seconds: float | None
+    structure_seconds: float
     float32_gflops: float
     sgemm_gflops: float
     float64_gflops: float
@@ -221,10 +223,26 @@ def recall_of(drawn: Population, found: GroupDistances, *, seed: int = 0) -> tup
     return {k: float(np.mean(shares)) if shares else 1.0 for k, shares in right.items()}, error
 
 
-def time_structure(drawn: Population, found: GroupDistances) -> float | None:
-    """Seconds of the structure step alone: who was made from whom, given the distances. None while it is not timed."""
-    del drawn, found
-    return None
+def time_structure(drawn: Population, found: GroupDistances) -> float:
+    """Seconds of the structure step alone: who was made from whom, given the distances, a model an hour."""
+    n, columns = drawn.vectors.shape
+    region = Region(
+        model_ids=tuple(f"drawn/model-{row:06d}" for row in range(n)),
+        created_at=3600.0 * np.arange(n),
+        created_at_is_floor=np.zeros(n, dtype=bool),
+        vectors=drawn.vectors,
+        squared_distances=found.squared,
+        clusters=found.clusters,
+        is_quantized=np.zeros(n, dtype=bool),
+        is_adapter=np.zeros(n, dtype=bool),
+        content_sha256=(None,) * n,
+        layout=((columns // NEURON_WIDTH, NEURON_WIDTH),) if columns % NEURON_WIDTH == 0 else (),
+        near_index=found.near.index.astype(np.int64),
+        near_squared=found.near.squared,
+    )
+    start = time.perf_counter()
+    chart(region)
+    return time.perf_counter() - start
 
 
 def measure(n: int, columns: int, *, n_bases: int, shape: Shape, repeat: int, seed: int) -> Measurement:

@@ -8,6 +8,9 @@ same data gives everyone. The two are told apart by
 * the same neuron by neuron: where a neuron learnt mostly chance, a sibling points back even if it trained longer;
 * the regression of ``c - g`` on x *and* what q's siblings learnt: what they have in common is taken by all of them,
   what is left to q is what only a descendant holds;
+* the same regression with none but models older than q: where a whole sweep is believed to come from its grandparent,
+  its runs hold what q learnt and would explain it away, but what is older than q cannot;
+* the share of q in the combination of all earlier neighbours that comes nearest to c;
 * neurons equal bit by bit: one that q changed and c has as g had it was never inherited from q.
 
 Every figure is a ratio: none depends on the width or the scale of the weights.

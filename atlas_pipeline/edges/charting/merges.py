@@ -62,6 +62,9 @@ NEAR_MISS: Final = 0.7
 TIES_EXPLAINED: Final = 0.96
 TIES_SPARED: Final = 0.01
 CHANCE: Final = 0.4
+HOPELESS: Final = 0.8
+"""A model of which the best combination of all candidates leaves so much of the nearest one's distance is no merge."""
+
 BETTER_BASE: Final = 0.8
 """How much smaller a share must have changed from another base for that to be taken instead of a likelier one."""
 TIES_GLANCE: Final = 2048
@@ -113,9 +116,12 @@ def find_merge(
     """
     if len(candidates) < 2:
         return None
+    gram = _gram(vectors, child, candidates)
+    if _least_left(gram) > HOPELESS:
+        return None
     own = _Child.of(vectors[child], precision)
     origins = list(dict.fromkeys([int(candidates[0]), *(row for row in bases if row in candidates)]))
-    rows = _suggested(vectors, child, candidates, origins)
+    rows = _suggested(gram, candidates, origins)
     found, left = _linear(vectors, own, rows)
     if found is None and left < NEAR_MISS:
         found = _by_matrix(vectors, own, rows, layout)
@@ -168,26 +174,39 @@ def _are_parallel(vectors: NDArray[np.float32], parents: Sequence[int], bases: S
     return False
 
 
-def _suggested(
-    vectors: NDArray[np.float32], child: int, candidates: NDArray[np.int64], origins: Sequence[int]
-) -> list[int]:
+def _gram(vectors: NDArray[np.float32], child: int, candidates: NDArray[np.int64]) -> Floats:
+    """Inner products of the differences of the candidates and the child, float64 [k, k], at a glance."""
+    columns = slice(None, None, -(-vectors.shape[1] // GLANCE))
+    differences = vectors[:, columns][candidates].astype(np.float64) - vectors[child, columns]
+    # A combination of k models fits k of the columns by chance.
+    n_columns = differences.shape[1]
+    return differences @ differences.T / max(n_columns - len(candidates), 1) * n_columns
+
+
+def _least_left(gram: Floats) -> float:
+    """What the best combination of all candidates leaves, relative to the squared distance of the nearest."""
+    nearest = max(float(np.diag(gram).min()), 1e-300)
+    system = gram / nearest + 1e-9 * np.eye(len(gram))
+    return 1.0 / max(float(np.linalg.solve(system, np.ones(len(gram))).sum()), 1e-300)
+
+
+def _suggested(around: Floats, candidates: NDArray[np.int64], origins: Sequence[int]) -> list[int]:
     """Rows of the models that weigh most in the best regression on all candidates, seen from one of the origins.
 
     No model takes part with a negative weight, but for the origin: runs of one recipe lie on a line, and with weights
     of either sign they could stand in for anything.
     """
-    columns = slice(None, None, -(-vectors.shape[1] // GLANCE))
     best: tuple[float, list[int]] = (np.inf, [])
-    models = vectors[candidates, columns].astype(np.float64)
     for origin in origins:
         place = int(np.flatnonzero(candidates == origin)[0])
         others = np.delete(np.arange(len(candidates)), place)
-        atoms, target = models[others] - models[place], vectors[child, columns] - models[place]
-        gram = atoms @ atoms.T
+        to_origin, step = around[others, place], around[place, place]
+        gram = around[np.ix_(others, others)] - to_origin[:, None] - to_origin[None] + step
+        target = step - to_origin
         gram[np.diag_indices_from(gram)] *= 1 + 1e-9
         factor = np.linalg.cholesky(gram + 1e-300 * np.eye(len(gram)))
-        weights, left = nnls(factor.T, np.linalg.solve(factor, atoms @ target))
-        left = float(target @ target - (2 * weights @ (atoms @ target) - weights @ gram @ weights))
+        weights, left = nnls(factor.T, np.linalg.solve(factor, target))
+        left = float(step - 2 * weights @ target + weights @ gram @ weights)
         if left < best[0] * (1 - 1e-6):
             every = np.append(weights, 1 - weights.sum())
             rows = [*(int(candidates[other]) for other in others), origin]

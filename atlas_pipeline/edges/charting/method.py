@@ -24,9 +24,8 @@ from atlas_pipeline.edges.region import Region
 N_LISTED: Final = 32
 """Nearest models from which all candidates are taken."""
 
-MANY_MODELS: Final = 2000
-MANY_COLUMNS: Final = 16_384
-"""Of a region of more than so many models, so many columns are compared: what is lost is below the noise."""
+MOST_COLUMNS: Final = 16_384
+"""Merges and inheritance are asked of so many columns, a share of every matrix; proofs are asked of all."""
 
 N_MERGE_CANDIDATES: Final = 120
 N_BASES: Final = 6
@@ -115,13 +114,22 @@ class Work:
         return self.region.layout or ((1, self.region.vectors.shape[1]),)
 
     @cached_property
+    def narrowed(self) -> tuple[NDArray[np.float32], tuple[tuple[int, int], ...]]:
+        """At most about ``MOST_COLUMNS`` columns, float32 [n, d], and their layout."""
+        if self.region.vectors.shape[1] <= MOST_COLUMNS:
+            return self.region.vectors, self.layout
+        runs = blocks(self.layout, max_columns=MOST_COLUMNS).runs
+        parts = [self.region.vectors[:, first : first + neurons * width] for first, neurons, width, _ in runs]
+        return np.concatenate(parts, axis=1), tuple((neurons, width) for _, neurons, width, _ in runs)
+
+    @cached_property
     def evidence(self) -> Evidence:
         """What the rounds of deciding start from."""
         region = self.region
-        limit = MANY_COLUMNS if region.n_models > MANY_MODELS else None
+        vectors, layout = self.narrowed
         return Evidence(
-            vectors=region.vectors,
-            chosen=blocks(self.layout, max_columns=limit),
+            vectors=vectors,
+            chosen=blocks(layout),
             near=self.near[:, :N_NEAR],
             earlier=self.earlier,
             position=self.position,
@@ -190,7 +198,7 @@ class Work:
 
     def merges(self, found: Findings, forest: Forest) -> dict[int, Merge]:
         """Find the merges among the open models."""
-        region = self.region
+        region, (vectors, layout) = self.region, self.narrowed
         can_be_parent = ~self.duplicates.is_copy & ~region.is_quantized & ~region.is_adapter
         can_be_parent[[child for child, proof in found.proofs.items() if proof.rule == "cast"]] = False
         merges = {}
@@ -202,10 +210,10 @@ class Work:
             lineage = forest.lineages(np.array([child]), n_levels=N_BASES)[0]
             bases = [*first_of[[child]].tolist(), hub_of[child], *lineage[lineage >= 0].tolist()]
             merge = find_merge(
-                region.vectors,
+                vectors,
                 child,
                 self._merge_candidates(child, can_be_parent),
-                layout=self.layout,
+                layout=layout,
                 precision=int(self.precision[child]),
                 bases=list(dict.fromkeys(bases)),
             )
