@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from atlas_pipeline.edges.charting.deciding import N_ROUNDS, decide
+from atlas_pipeline.edges.charting.deciding import decide
 from atlas_pipeline.edges.charting.forest import Forest
 from atlas_pipeline.edges.charting.method import Findings, Work
 from benchmarks.figures import Home, print_table, spread
@@ -33,32 +33,30 @@ class Pieces:
         proofs: casts, pruning, levels of quantisers.
         merges: several parents at once.
         inheritance: the ensembles; without them the nearest earlier model is the parent.
-        rounds: a tree that is believed and asked again; without it there is one round.
     """
 
     proofs: bool = True
     merges: bool = True
     inheritance: bool = True
-    rounds: bool = True
 
     def parents(self, work: Work) -> list[set[int]]:
         """Rows of the parents of every model of a region, by these pieces only."""
         found = work.proofs() if self.proofs else Findings(adapters=work.proofs().adapters)
-        forest = self._forest(work, found, work.believed(found), n_rounds=2)
+        forest = self._forest(work, found, work.believed(found))
         if self.merges:
             found.merges.update(work.merges(found, forest))
-            forest = self._forest(work, found, work.believed(found, forest), n_rounds=N_ROUNDS)
+            forest = self._forest(work, found, work.believed(found, forest), before=forest)
         single = [{parent} - {-1} for parent in forest.parent.tolist()]
         return [set(found.merges[row].parents) if row in found.merges else each for row, each in enumerate(single)]
 
-    def _forest(self, work: Work, found: Findings, believed: np.ndarray, *, n_rounds: int) -> Forest:
+    def _forest(self, work: Work, found: Findings, believed: np.ndarray, *, before: Forest | None = None) -> Forest:
         if not self.inheritance:
             return Forest(believed)
-        return decide(work.evidence, believed, work.open_rows(found), n_rounds=n_rounds if self.rounds else 1).forest
+        return decide(work.evidence, believed, work.open_rows(found), before=before).forest
 
 
 PIECES: Final = {"evidence": Pieces()} | {
-    f"without {name}": replace(Pieces(), **{name: False}) for name in ("proofs", "merges", "inheritance", "rounds")
+    f"without {name}": replace(Pieces(), **{name: False}) for name in ("proofs", "merges", "inheritance")
 }
 
 

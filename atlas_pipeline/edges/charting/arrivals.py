@@ -54,9 +54,9 @@ def chart_arrivals(region: Region, known: Sequence[Edge], charted_ids: Collectio
     settled = _settled(region, known, is_new)
     work = Work(settled)
     found = work.proofs()
-    first = decide(work.evidence, work.believed(found), work.open_rows(found), n_rounds=2)
+    first = decide(work.evidence, work.believed(found), work.open_rows(found))
     found.merges.update(work.merges(_with_casts(found, region, known), first.forest))
-    last = decide(work.evidence, work.believed(found, first.forest), work.open_rows(found))
+    last = decide(work.evidence, work.believed(found, first.forest), work.open_rows(found), before=first.forest)
     written = write_edges(_written(settled, work, is_new), work.duplicates, found, last)
     new_ids = {region.model_ids[row] for row in np.flatnonzero(is_new).tolist()}
     return without_closing(known, [edge for edge in written if edge.child_id in new_ids])

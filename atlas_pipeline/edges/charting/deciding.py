@@ -25,7 +25,9 @@ from atlas_pipeline.edges.charting.neighborhoods import N_CANDIDATES, N_MEMBERS,
 
 Floats = NDArray[np.float64]
 
-N_ROUNDS: Final = 4
+N_ROUNDS: Final = 2
+"""Rounds from a tree of nearest models; more confirm what is believed already, right or wrong."""
+
 CIRCUMSTANCES: Final = (
     "log_distance_ratio",
     "rank",
@@ -218,7 +220,7 @@ def decide(
     parent: NDArray[np.int64],
     open_rows: NDArray[np.int64],
     *,
-    n_rounds: int = N_ROUNDS,
+    before: Forest | None = None,
     learnt: dict[str, BoostedTrees] | None = None,
 ) -> Decision:
     """Find the parents of the open models.
@@ -227,7 +229,7 @@ def decide(
         evidence: what is known of all models.
         parent: int64 [n], what is believed to begin with; parents of models that are not open stay.
         open_rows: int64 [b], models whose parents are sought.
-        n_rounds: rounds.
+        before: the tree that earlier rounds came to, after which one more is enough; None to begin.
         learnt: the ensembles; those of the package by default.
     """
     models = learnt or learnt_trees()
@@ -239,8 +241,8 @@ def decide(
     candidate = np.full((n, N_CANDIDATES), NOBODY, dtype=np.int64)
     probability = np.zeros((n, N_CANDIDATES))
     measures = np.full((n, N_CANDIDATES, len(MEASURES)), np.nan)
-    for turn in range(n_rounds if len(open_rows) else 0):
-        state = "first" if turn == 0 else "later"
+    states = ["later"] if before is not None else ["first", *["later"] * (N_ROUNDS - 1)]
+    for state in states if len(open_rows) else []:
         measured = measure(evidence, forest, open_rows, first=first)
         likely = judge(measured, models[f"ancestry_{state}"], models[f"parentage_{state}"])
         # What was made from a model is not its parent, whatever the dates say.

@@ -45,9 +45,9 @@ def chart(region: Region) -> tuple[Edge, ...]:
         return ()
     work = Work(region)
     found = work.proofs()
-    first = decide(work.evidence, work.believed(found), work.open_rows(found), n_rounds=2)
+    first = decide(work.evidence, work.believed(found), work.open_rows(found))
     found.merges.update(work.merges(found, first.forest))
-    last = decide(work.evidence, work.believed(found, first.forest), work.open_rows(found))
+    last = decide(work.evidence, work.believed(found, first.forest), work.open_rows(found), before=first.forest)
     return without_cycles(write_edges(region, work.duplicates, found, last))
 
 
