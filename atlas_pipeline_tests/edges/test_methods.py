@@ -61,6 +61,11 @@ DEGENERATE = {
     "one model each": region_of(line(0, 1, 2), clusters=[0, 1, 2]),
     "copies": region_of(line(0, 0, 0, 0)),
     "zeros": region_of(np.zeros((3, 4))),
+    "copies without dates": region_of(
+        np.array([[0, 0]] * 5 + [[0, 1], [0, 0], [0, -1]]),
+        days=[0.0, 0.0, *[float("nan")] * 5, 0.0],
+        is_adapter=np.arange(8) == 6,
+    ),
     "no dates": region_of(line(0, 1, 3, 4, 9), days=[float("nan")] * 5),
     "one date": region_of(line(0, 1, 3, 4, 9), days=[1] * 5),
     "all quantised": region_of(line(0, 1, 3), is_quantized=np.ones(3, dtype=bool)),

@@ -197,6 +197,8 @@ def _joint(total: Floats, q: NDArray[np.int64], allowed: NDArray[np.bool_]) -> F
     gram = np.where(allowed[:, :, None] & allowed[:, None, :], total, 0.0)
     diagonal = np.einsum("bmm->bm", gram)
     nearest = np.where(allowed, diagonal, np.inf).min(axis=1, keepdims=True)
+    # A member that equals the child would leave the others no ridge at all.
+    nearest = np.maximum(nearest, 1e-9 * diagonal.max(axis=1, keepdims=True))
     nearest = np.where(np.isfinite(nearest), nearest, 1.0) + TINY
     shares = []
     for ridge in RIDGES:

@@ -185,7 +185,9 @@ def _gram(vectors: NDArray[np.float32], child: int, candidates: NDArray[np.int64
 
 def _least_left(gram: Floats) -> float:
     """What the best combination of all candidates leaves, relative to the squared distance of the nearest."""
-    nearest = max(float(np.diag(gram).min()), 1e-300)
+    nearest = float(np.diag(gram).min())
+    if nearest == 0:
+        return 1.0
     system = gram / nearest + 1e-9 * np.eye(len(gram))
     return 1.0 / max(float(np.linalg.solve(system, np.ones(len(gram))).sum()), 1e-300)
 
