@@ -6,7 +6,9 @@ around itself, where the differences are all there is and float32 loses nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 Layout = Sequence[tuple[int, int]]
 """Of each sampled matrix in the order of the vector: how many neurons, and how many weights each has."""
 
-BATCH_ELEMENTS: Final = 1 << 24
-"""Weights gathered at once: 64 MB."""
+BATCH_ELEMENTS: Final = 1 << 22
+"""Weights gathered at once by each thread: 16 MB."""
+
+N_THREADS: Final = min(os.cpu_count() or 1, 8)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def local_products(
     products = np.empty((b, chosen.n_neurons, m, m), dtype=np.float32)
     rows = np.where(members < 0, children[:, None], members)
     at_once = max(1, BATCH_ELEMENTS // max(m * chosen.n_columns, 1))
-    for start in range(0, b, at_once):
+
+    def multiply(start: int) -> None:
         part = slice(start, start + at_once)
         near, own = rows[part], children[part]
         neuron = 0
@@ -94,6 +99,10 @@ def local_products(
             by_neuron = difference.reshape(len(own), m, neurons, width).transpose(0, 2, 1, 3)
             np.matmul(by_neuron, by_neuron.swapaxes(2, 3), out=products[part, neuron : neuron + neurons])
             neuron += neurons
+
+    # The matrices are too small for the threads of BLAS; gathering them is half of the work.
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        list(pool.map(multiply, range(0, b, at_once)))
     return products
 
 

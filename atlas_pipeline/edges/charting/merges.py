@@ -28,7 +28,7 @@ MOST_PARENTS: Final = 5
 MOST_TRIED: Final = 9
 """Models kept of the regression on all before those not needed are dropped one by one."""
 
-GLANCE: Final = 8192
+GLANCE: Final = 2048
 """Columns of the regression on all models; what it suggests is fitted on all columns."""
 
 LEAST_COEFFICIENT: Final = 0.02
@@ -100,6 +100,7 @@ def find_merge(
     layout: Sequence[tuple[int, int]],
     precision: int,
     bases: Sequence[int] = (),
+    glance: NDArray[np.float32] | None = None,
 ) -> Merge | None:
     """Explain a model as a merge of at least two others.
 
@@ -110,13 +111,14 @@ def find_merge(
         layout: neurons and weights of each sampled matrix.
         precision: precision in which the child's numbers are held, as ``proofs.precisions`` gives it.
         bases: rows that can be the base of a TIES merge.
+        glance: some columns of the vectors, as ``at_a_glance`` takes them; by default all.
 
     Returns:
         The merge, or None if nothing explains the model to its rounding.
     """
     if len(candidates) < 2:
         return None
-    gram = _gram(vectors, child, candidates)
+    gram = _gram(vectors if glance is None else glance, child, candidates)
     if _least_left(gram) > HOPELESS:
         return None
     own = _Child.of(vectors[child], precision)
@@ -174,10 +176,14 @@ def _are_parallel(vectors: NDArray[np.float32], parents: Sequence[int], bases: S
     return False
 
 
+def at_a_glance(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most ``GLANCE`` columns of the vectors, evenly spread, float32 [n, d], contiguous."""
+    return np.ascontiguousarray(vectors[:, :: -(-vectors.shape[1] // GLANCE)])
+
+
 def _gram(vectors: NDArray[np.float32], child: int, candidates: NDArray[np.int64]) -> Floats:
-    """Inner products of the differences of the candidates and the child, float64 [k, k], at a glance."""
-    columns = slice(None, None, -(-vectors.shape[1] // GLANCE))
-    differences = vectors[:, columns][candidates].astype(np.float64) - vectors[child, columns]
+    """Inner products of the differences of the candidates and the child, float64 [k, k]."""
+    differences = (vectors[candidates] - vectors[child]).astype(np.float64)
     # A combination of k models fits k of the columns by chance.
     n_columns = differences.shape[1]
     return differences @ differences.T / max(n_columns - len(candidates), 1) * n_columns

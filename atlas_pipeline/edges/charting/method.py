@@ -13,7 +13,7 @@ from atlas_pipeline.edges.candidates import NOBODY, nearest_candidates
 from atlas_pipeline.edges.charting.deciding import Evidence, decide
 from atlas_pipeline.edges.charting.forest import Forest, acyclic
 from atlas_pipeline.edges.charting.geometry import blocks
-from atlas_pipeline.edges.charting.merges import Merge, find_merge
+from atlas_pipeline.edges.charting.merges import Merge, at_a_glance, find_merge
 from atlas_pipeline.edges.charting.neighborhoods import N_EARLIER, N_NEAR
 from atlas_pipeline.edges.charting.proofs import PRUNED_SHARE, Proof, precisions, prove_quantized, prove_rounded
 from atlas_pipeline.edges.charting.writing import write_edges
@@ -24,7 +24,7 @@ from atlas_pipeline.edges.region import Region
 N_LISTED: Final = 32
 """Nearest models from which all candidates are taken."""
 
-MOST_COLUMNS: Final = 16_384
+MOST_COLUMNS: Final = 8192
 """Merges and inheritance are asked of so many columns, a share of every matrix; proofs are asked of all."""
 
 N_MERGE_CANDIDATES: Final = 120
@@ -199,6 +199,7 @@ class Work:
     def merges(self, found: Findings, forest: Forest) -> dict[int, Merge]:
         """Find the merges among the open models."""
         region, (vectors, layout) = self.region, self.narrowed
+        glance = at_a_glance(vectors)
         can_be_parent = ~self.duplicates.is_copy & ~region.is_quantized & ~region.is_adapter
         can_be_parent[[child for child, proof in found.proofs.items() if proof.rule == "cast"]] = False
         merges = {}
@@ -216,6 +217,7 @@ class Work:
                 layout=layout,
                 precision=int(self.precision[child]),
                 bases=list(dict.fromkeys(bases)),
+                glance=glance,
             )
             if merge is not None and not (self.precision[child] and _is_line(forest, merge)):
                 merges[child] = merge
