@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from atlas_pipeline import lineages, reporting
+from atlas_pipeline import lineages, questions, reporting
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import SelectionError, phases, select_tables, steps
 from atlas_pipeline.raw.sources import SourceError, find_snapshots
@@ -43,6 +43,12 @@ CHART_MARK: Final = "chart.txt"
 
 PLAIN: Final[dict[str, Any]] = {"markup": False, "highlight": False, "soft_wrap": True}
 """How texts are printed that may hold anything."""
+
+DatabaseOption = Annotated[
+    Path | None,
+    typer.Option("--database", help="A downloaded release or its atlas.duckdb; by default the tables in ATLAS_HOME."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -130,6 +136,60 @@ def sql(
 
 
 @app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A model, ORG/NAME.")],
+    database: DatabaseOption = None,
+    depth: Annotated[int, typer.Option(min=0, help="Steps down that are shown.")] = 3,
+    show_all: Annotated[bool, typer.Option("--all", help="Show every child, however many there are.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model was made from and into: relation, confidence, downloads and licenses."""
+    with questions.open_atlas(Atlas(_settings()), database) as connection:
+        found = questions.pedigree(connection, model, depth=depth)
+    if as_json:
+        _write_json([found.as_json()])
+    else:
+        questions.print_pedigree(out, found, show_all=show_all)
+
+
+@app.command()
+def descendants(
+    model: Annotated[str, typer.Argument(help="A model, ORG/NAME.")],
+    database: DatabaseOption = None,
+    least: Annotated[
+        float, typer.Option("--confidence", min=0, max=1, help="Only those that are so sure: the weakest link counts.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """List all that was made from a model, directly or not, with how sure that is."""
+    with questions.open_atlas(Atlas(_settings()), database) as connection:
+        rows = questions.descendants(connection, model, least_confidence=least)
+    if as_json:
+        _write_json(rows)
+    else:
+        questions.print_rows(out, rows, title=f"{len(rows)} descendants of {lineages.printable(model)}")
+
+
+@app.command()
+def path(
+    one: Annotated[str, typer.Argument(help="A model, ORG/NAME.")],
+    other: Annotated[str, typer.Argument(help="Another, made from it or it from that.")],
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the edges between two models of which one descends from the other; exit code 1 if neither does."""
+    with questions.open_atlas(Atlas(_settings()), database) as connection:
+        rows = questions.way(connection, one, other)
+    if as_json:
+        _write_json(rows)
+    elif rows:
+        questions.print_rows(out, rows, title=f"{len(rows)} steps")
+    else:
+        err.print("Neither descends from the other.")
+    raise typer.Exit(0 if rows else FAILED)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
 ) -> None:
@@ -150,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (SettingsError, SelectionError) as error:
         err.print(str(error), style="red", **PLAIN)
         raise SystemExit(MISUSED) from None
-    except (SourceError, StorageError, OSError) as error:
+    except (SourceError, StorageError, questions.UnknownModelError, questions.NotAnAtlasError, OSError) as error:
         err.print(str(error), style="red", **PLAIN)
         raise SystemExit(FAILED) from None
 
@@ -316,10 +376,14 @@ def _answer(connection: duckdb.DuckDBPyConnection, text: str, as_json: bool) -> 
     if relation is None:
         return
     if as_json:
-        for row in relation.to_arrow_table().to_pylist():
-            sys.stdout.write(json.dumps(row, default=str) + "\n")
+        _write_json(relation.to_arrow_table().to_pylist())
     else:
         relation.show(max_rows=SHOWN_ROWS)
+
+
+def _write_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        sys.stdout.write(json.dumps(row, default=str) + "\n")
 
 
 if __name__ == "__main__":

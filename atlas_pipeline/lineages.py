@@ -111,7 +111,7 @@ def print_chart(console: Console, chart: Chart, *, show_all: bool, with_edges: b
     limit = None if show_all else SHOWN
     found = lineage_trees(chart, limit=limit)
     for trees in found if with_edges else ():
-        with _wide_enough(console, trees):
+        with wide_enough(console, trees):
             console.print(*trees, sep="\n")
         console.print()
     _print_list(console, "Documented otherwise", [f"{child}: {why}" for child, why in chart.contradicted], limit)
@@ -174,7 +174,7 @@ def _share(edge: Mapping[str, Any]) -> tuple[float, float, str]:
 
 
 def _root_label(model_id: str, chart: Chart) -> Text:
-    label = Text(_printable(model_id), style="bold")
+    label = Text(printable(model_id), style="bold")
     return label.append(_remark(model_id, chart), style="not bold red")
 
 
@@ -185,11 +185,11 @@ def _remark(model_id: str, chart: Chart) -> str:
 
 
 def _label(edge: Mapping[str, Any], edges: Sequence[Mapping[str, Any]], chart: Chart) -> Text:
-    label = Text(_printable(edge["child_id"]), style="bold")
-    label.append(f"  {_origin(edge)}", style="not bold")
+    label = Text(printable(edge["child_id"]), style="bold")
+    label.append(f"  {described(edge)}", style="not bold")
     if len(edges) > 1:
         parts = sorted(edges, key=_share, reverse=True)
-        named = " + ".join(_printable(part["parent_id"]) + _coefficient(part) for part in parts)
+        named = " + ".join(printable(part["parent_id"]) + _coefficient(part) for part in parts)
         label.append(f"  of {named}", style="not bold")
     candidates = edge["evidence"].get("candidates") or () if edge["is_ambiguous"] else ()
     others = [name for name in candidates if name not in {part["parent_id"] for part in edges}]
@@ -198,7 +198,8 @@ def _label(edge: Mapping[str, Any], edges: Sequence[Mapping[str, Any]], chart: C
     return label.append(_remark(edge["child_id"], chart), style="not bold red")
 
 
-def _origin(edge: Mapping[str, Any]) -> str:
+def described(edge: Mapping[str, Any]) -> str:
+    """Relation of an edge, and that it is documented, or by which rule and how surely it was charted."""
     relation = "unknown relation" if edge["relation"] == "unknown" else edge["relation"]
     if edge["origin"] == "documented":
         return f"{relation}, documented"
@@ -213,17 +214,17 @@ def _others(candidates: Sequence[str]) -> str:
     if not candidates:
         return ""
     more = len(candidates) - SHOWN_CANDIDATES
-    named = ", ".join(_printable(name) for name in candidates[:SHOWN_CANDIDATES])
+    named = ", ".join(printable(name) for name in candidates[:SHOWN_CANDIDATES])
     return f": or {named}" + (f", {more} more" if more > 0 else "")
 
 
 def _reference(edge: Mapping[str, Any], main: str) -> Text:
-    text = f"{_printable(edge['child_id'])}  {_origin(edge)}{_coefficient(edge)}, see under {_printable(main)}"
+    text = f"{printable(edge['child_id'])}  {described(edge)}{_coefficient(edge)}, see under {printable(main)}"
     return Text(text, style="dim")
 
 
 @contextmanager
-def _wide_enough(console: Console, trees: Iterable[Tree]) -> Any:
+def wide_enough(console: Console, trees: Iterable[Tree]) -> Any:
     """A terminal wraps what is long; elsewhere a model stays on one line. A deep tree needs its indents anywhere."""
     depth, longest, pending = 0, 0, [(tree, 0) for tree in trees]
     while pending:
@@ -244,7 +245,7 @@ def _print_list(console: Console, title: str, lines: Sequence[str], limit: int |
     shown = lines[:limit]
     console.print(Text(f"{title} ({len(lines)})", style="bold"))
     for line in shown:
-        console.print(Text(f"  {_printable(line)}"), soft_wrap=True)
+        console.print(Text(f"  {printable(line)}"), soft_wrap=True)
     if more := len(lines) - len(shown):
         console.print(Text(f"  … {more} more (--all)", style="dim"))
     console.print()
@@ -264,5 +265,6 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A name from outside without what would move the terminal's cursor or change its colours."""
     return "".join(c if c.isprintable() else "?" for c in text)

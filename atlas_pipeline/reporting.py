@@ -9,16 +9,15 @@ from rich.table import Table
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.release.bundle import FOLDER
 from atlas_pipeline.release.card import facts
-from atlas_pipeline.release.warehouse import VIEWS
+from atlas_pipeline.release.warehouse import open_views
 from atlas_pipeline.schema import TABLES
 from atlas_pipeline.storage import load_query
 
 
 def open_tables(atlas: Atlas) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with every table of the home as a view; absent ones are empty."""
+    """A DuckDB connection with every table of the home as a view, absent ones empty, and the macros."""
     connection = atlas.store.connect(dict.fromkeys(TABLES), optional=tuple(TABLES), threads=atlas.settings.threads)
-    for view in VIEWS:
-        connection.execute(load_query(f"views/{view}"))
+    open_views(connection)
     return connection
 
 

@@ -202,7 +202,7 @@ def test_every_query_is_used_and_every_query_that_is_used_exists() -> None:
     assert run_by_name == queries_in_source() - {name for name in QUERIES if name.startswith("examples/")}
     assert queries_in_source() <= set(QUERIES)
     folders = {name.split("/")[0] for name in QUERIES}
-    assert folders <= {*STAGES, "checks", "views", "examples"}
+    assert folders <= {*STAGES, "checks", "views", "macros", "questions", "examples"}
     trends = {name.split("/")[1] for name in QUERIES if name.startswith("trends/")}
     assert trends == {contract.table for contract in TABLES.values() if contract.stage == "trends"}
     checked = {name.split("/")[1] for name in QUERIES if name.startswith("checks/")}

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
+from atlas_pipeline.release.warehouse import MACROS, said_in
 from atlas_pipeline.schema import RELEASED, contract_of
-from atlas_pipeline.storage import TableStore
+from atlas_pipeline.storage import TableStore, load_query
 
 
 def facts(store: TableStore) -> dict[str, object]:
@@ -118,7 +119,8 @@ def _known_gaps() -> str:
         "## Known gaps\n\n"
         "- A model without a parent in these tables is not thereby a source: most models document none.\n"
         "- Confidence of charted edges is calibrated on small trained networks, not on models of this hub.\n"
-        "- Parents of undocumented merges are not charted; such a model gets its nearest earlier relative.\n"
+        "- An undocumented merge is recognised only where its other parents were sampled as well.\n"
+        "- A model whose parent is not in these tables is mostly charted to a sibling or to its grandparent.\n"
         "- The sampled neurons and distance matrices that the tables' descriptions speak of are not released.\n"
         "- Downloads are those of 30 days before a snapshot; do not add them across snapshots.\n"
         "- A value in `attributes.imputed` is a vote of sibling models. It never replaces a reported value.\n"
@@ -137,13 +139,18 @@ def _checks(checks: pa.Table) -> str:
 
 
 def _use(where: str) -> str:
+    macros = [(f"`{MACROS[name]}`", said_in(load_query(f"macros/{name}"))) for name in MACROS]
     return (
         "## Use\n\n"
         "```sql\n-- DuckDB, in the downloaded folder\n"
         "select child_id, parent_id, relation, rule, confidence from 'tables/edges/charted/*.parquet';\n```\n\n"
         f"```python\nfrom datasets import load_dataset\n\nedges = load_dataset('{where}', 'edges.charted')\n```\n\n"
         "```python\nimport duckdb\n\natlas = duckdb.connect('atlas.duckdb', read_only=True)\n"
-        "atlas.sql('from atlas_models order by sub_tree_downloads desc limit 10')\n```"
+        "atlas.sql(\"from descendants('ORG/MODEL')\")\n"
+        "atlas.sql('from atlas_models order by sub_tree_downloads desc limit 10')\n```\n\n"
+        "Macros of `atlas.duckdb`, each over documented and charted edges; the confidence of a way is that of its "
+        "weakest edge. Where the file is attached beside others, `use` it first.\n\n"
+        + _table(("macro", "what it gives"), macros)
     )
 
 

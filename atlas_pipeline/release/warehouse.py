@@ -14,6 +14,16 @@ from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.storage import TableStore, load_query, sql_literal
 
 VIEWS: Final = ("atlas_models", "atlas_edges")
+MACROS: Final = {
+    "ancestors": "ancestors(id)",
+    "descendants": "descendants(id)",
+    "siblings": "siblings(id)",
+    "path": "path(a, b)",
+    "blast_radius": "blast_radius(id)",
+    "impact": "impact(id)",
+}
+"""Table macros by name and as they are called, each after those that it uses."""
+
 STORAGE_VERSION: Final = "v1.2.0"
 """Format that DuckDB 1.2 and everything later reads."""
 
@@ -34,9 +44,7 @@ def build_warehouse(store: TableStore, name: str) -> None:
             for table in RELEASED:
                 _copy_table(connection, table)
             connection.execute("use atlas")
-            for view in VIEWS:
-                connection.execute(load_query(f"views/{view}"))
-                connection.execute(f"comment on view {view} is {sql_literal(_said_of(view))}")
+            open_views(connection)
             connection.execute("use memory")
             connection.execute("detach atlas")
 
@@ -47,9 +55,22 @@ def build_warehouse(store: TableStore, name: str) -> None:
         store.files.write_with(name, produce)
 
 
-def _said_of(view: str) -> str:
-    """The comment that a view's file begins with."""
-    lines = load_query(f"views/{view}").splitlines()
+def open_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the views and macros over the tables of a connection, with their comments."""
+    for name in VIEWS:
+        _create(connection, f"view {name}", load_query(f"views/{name}"))
+    for name in MACROS:
+        _create(connection, f"macro table {name}", load_query(f"macros/{name}"))
+
+
+def _create(connection: duckdb.DuckDBPyConnection, what: str, text: str) -> None:
+    connection.execute(text)
+    connection.execute(f"comment on {what} is {sql_literal(said_in(text))}")
+
+
+def said_in(text: str) -> str:
+    """The comment that a file of SQL begins with."""
+    lines = text.splitlines()
     return " ".join(line[2:].strip() for line in takewhile(lambda line: line.startswith("--"), lines))
 
 
