@@ -1,0 +1,169 @@
+"""Positions in the plane: each weakly connected component unfolded as a tree, the components side by side.
+
+A forest needs no forces. Trees are drawn as bubbles (``bubbles``), which takes time in proportion to their size;
+components are packed by size (``packing``). Models without any edge lie on a grid around the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+
+from atlas_pipeline.graph.bubbles import drawn
+from atlas_pipeline.graph.edge_list import EdgeList
+from atlas_pipeline.graph.packing import packed
+from atlas_pipeline.graph.structure import weak_components
+
+MARGIN: Final = 1.5
+"""Free space around a component, and beyond the circles of its models."""
+
+SINGLE_SIDE: Final = 2.0
+"""Distance of models without edges on their grid."""
+
+RIM: Final = 1.25
+"""The grid of models without edges begins at a power of this, so that it stays where it is while the middle grows."""
+
+
+def layout(graph: EdgeList, weight: np.ndarray | None = None, previous: np.ndarray | None = None) -> np.ndarray:
+    """Place every node.
+
+    Nodes should be numbered by age: siblings are set out in this order, so that new ones come at the end. The same
+    input gives the same bytes; nothing is drawn by chance.
+
+    Args:
+        graph: an acyclic graph; parallel edges and several parents are fine.
+        weight: float64 [m], the part of each parent in its child; a child of several parents stands with the parent
+            of the largest part (nan counts least), the others' edges are drawn from afar.
+        previous: float64 [n, 2], positions of the last release, nan for new nodes. Components that were there stay
+            where they were and are turned as they were, as far as there is room.
+
+    Returns:
+        float64 [n, 2], finite and distinct. A unit is the radius of one model; the origin is the middle.
+    """
+    n = graph.n_nodes
+    was = np.full(n, np.nan, dtype=np.complex128)
+    if previous is not None:
+        was = previous[:, 0] + 1j * previous[:, 1]
+    component = weak_components(graph) if n else np.empty(0, dtype=np.int64)
+    is_single = np.bincount(component)[component] == 1 if n else np.empty(0, dtype=bool)
+    position = np.zeros(n, dtype=np.complex128)
+    joined = np.flatnonzero(~is_single)
+    reach = 0.0
+    if len(joined):
+        tree = spanning_tree(graph, weight)
+        number = np.full(n + 1, -1, dtype=np.int64)
+        number[joined] = np.arange(len(joined))
+        local = drawn(number[tree[joined]])
+        _, label = np.unique(component[joined], return_inverse=True)
+        position[joined] = _arranged(local, label, was[joined])
+        reach = float(np.abs(position[joined]).max())
+    position[is_single] = _grid(was[is_single], reach)
+    return np.stack((position.real, position.imag), axis=1)
+
+
+def spanning_tree(graph: EdgeList, weight: np.ndarray | None = None) -> np.ndarray:
+    """One tree for each component: the node that each node is drawn beside, int64 [n]; -1 for the root and for singles.
+
+    Every child hangs on its main parent, and where several sources meet in merges, trees are joined there. The root is
+    the source model with the most children.
+    """
+    n = graph.n_nodes
+    part = np.zeros(graph.n_edges) if weight is None else np.nan_to_num(weight, nan=-np.inf)
+    order = np.lexsort((graph.parent, -part, graph.child))
+    parent, child = graph.parent[order], graph.child[order]
+    is_main = np.concatenate(([True], child[1:] != child[:-1])) if len(child) else np.empty(0, dtype=bool)
+    tree = np.full(n, -1, dtype=np.int64)
+    tree[child[is_main]] = parent[is_main]
+    if is_main.all():
+        return tree
+    cost = csr_matrix((np.where(is_main, 1.0, 2.0), (parent, child)), shape=(n, n))
+    spanning = minimum_spanning_tree(cost)
+    component = weak_components(graph)
+    sources = np.flatnonzero(np.bincount(graph.child, minlength=n) == 0)
+    n_children = np.bincount(graph.parent, minlength=n)
+    sources = sources[np.lexsort((sources, -n_children[sources], component[sources]))]
+    root = sources[np.concatenate(([True], np.diff(component[sources]) != 0))]
+    # A node above all roots: one search from there reaches everything.
+    rows, columns = spanning.nonzero()
+    ends = np.concatenate((rows, columns, np.full(len(root), n))), np.concatenate((columns, rows, root))
+    both = csr_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(n + 1, n + 1))
+    _, before = breadth_first_order(both, n, directed=True, return_predecessors=True)
+    return np.where((before[:n] == n) | (before[:n] < 0), -1, before[:n]).astype(np.int64)
+
+
+def _arranged(local: np.ndarray, label: np.ndarray, was: np.ndarray) -> np.ndarray:
+    """Components, each drawn around some place, set side by side and turned as they were.
+
+    Args:
+        local: complex128 [n], positions within the component.
+        label: int64 [n], components counted from 0.
+        was: complex128 [n], former positions, nan where there is none.
+    """
+    k = int(label.max()) + 1
+    low = np.full((2, k), np.inf)
+    high = np.full((2, k), -np.inf)
+    for axis, values in enumerate((local.real, local.imag)):
+        np.minimum.at(low[axis], label, values)
+        np.maximum.at(high[axis], label, values)
+    middle = ((low + high) / 2.0)[0] + 1j * ((low + high) / 2.0)[1]
+    local = local - middle[label]
+    known = np.isfinite(was)
+    n_known = np.bincount(label[known], minlength=k)
+    share = np.maximum(n_known, 1)
+    mean_local = _sums(local[known], label[known], k) / share
+    mean_was = _sums(was[known], label[known], k) / share
+    moment = _sums(
+        np.conj(local[known] - mean_local[label[known]]) * (was[known] - mean_was[label[known]]), label[known], k
+    )
+    length = np.abs(moment)
+    turn = np.where(length > 0, moment / np.where(length > 0, length, 1.0), 1.0)
+    local = local * turn[label]
+    wanted = np.where(n_known > 0, mean_was - turn * mean_local, np.nan + 0j)
+    radius = np.zeros(k)
+    np.maximum.at(radius, label, np.abs(local))
+    center = packed(radius + MARGIN, np.stack((wanted.real, wanted.imag), axis=1))
+    return np.asarray(local + (center[:, 0] + 1j * center[:, 1])[label])
+
+
+def _sums(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
+    real = np.bincount(label, weights=values.real, minlength=k)
+    return np.asarray(real + 1j * np.bincount(label, weights=values.imag, minlength=k))
+
+
+def _grid(was: np.ndarray, reach: float) -> np.ndarray:
+    """Places on a grid outside a circle: those that were there stay, others take the nearest that is free.
+
+    Args:
+        was: complex128 [n], former places, nan where there is none.
+        reach: radius within which the grid has no places.
+    """
+    n = len(was)
+    if not n:
+        return was
+    start = RIM ** np.ceil(np.log(reach + 2 * MARGIN) / np.log(RIM)) if reach else 0.0
+    # An annulus with room for all, whoever stays where.
+    half = int(np.ceil(np.sqrt(start**2 / SINGLE_SIDE**2 + n / np.pi))) + 2
+    line = np.arange(-half, half + 1)
+    x, y = (each.ravel() for each in np.meshgrid(line, line, indexing="ij"))
+    distance = np.hypot(x, y) * SINGLE_SIDE
+    is_place = distance >= start
+    x, y, distance = x[is_place], y[is_place], distance[is_place]
+    column, row = (np.rint(np.nan_to_num(part, nan=0.0) / SINGLE_SIDE) for part in (was.real, was.imag))
+    stays = np.isfinite(was) & (np.hypot(column, row) * SINGLE_SIDE >= start)
+    stays &= (np.abs(column) <= half) & (np.abs(row) <= half)
+    width = 2 * half + 1
+    number = np.where(stays, (column + half) * width + row + half, -1 - np.arange(n)).astype(np.int64)
+    _, first = np.unique(number, return_index=True)
+    is_first = np.zeros(n, dtype=bool)
+    is_first[first] = True
+    stays &= is_first
+    place = (x + half) * width + y + half
+    is_free = ~np.isin(place, number[stays])
+    x, y, distance = x[is_free], y[is_free], distance[is_free]
+    order = np.lexsort((y, x, distance))[: n - int(stays.sum())]
+    found = (column + 1j * row) * SINGLE_SIDE
+    found[~stays] = (x[order] + 1j * y[order]) * SINGLE_SIDE
+    return np.asarray(found)
