@@ -2,6 +2,7 @@
 
 from atlas_pipeline.graph.cycles import edges_to_drop
 from atlas_pipeline.graph.edge_list import EdgeList
+from atlas_pipeline.graph.layout import layout
 from atlas_pipeline.graph.nearest import Nearest, nearest_labelled
 from atlas_pipeline.graph.structure import (
     descendant_totals,
@@ -19,6 +20,7 @@ __all__ = [
     "Nearest",
     "descendant_totals",
     "edges_to_drop",
+    "layout",
     "longest_depth",
     "merge_share_totals",
     "nearest_labelled",

@@ -23,6 +23,12 @@ MARGIN: Final = 1.5
 SINGLE_SIDE: Final = 2.0
 """Distance of models without edges on their grid."""
 
+DIRECTIONS: Final = 4096
+"""Components are turned to one of so many directions: a layout that starts from itself stays as it is."""
+
+STEPS: Final = 256.0
+"""Positions are multiples of one part in so many, which is small beside a model and stores in fewer bytes."""
+
 RIM: Final = 1.25
 """The grid of models without edges begins at a power of this, so that it stays where it is while the middle grows."""
 
@@ -61,7 +67,7 @@ def layout(graph: EdgeList, weight: np.ndarray | None = None, previous: np.ndarr
         position[joined] = _arranged(local, label, was[joined])
         reach = float(np.abs(position[joined]).max())
     position[is_single] = _grid(was[is_single], reach)
-    return np.stack((position.real, position.imag), axis=1)
+    return np.asarray(np.rint(np.stack((position.real, position.imag), axis=1) * STEPS) / STEPS)
 
 
 def spanning_tree(graph: EdgeList, weight: np.ndarray | None = None) -> np.ndarray:
@@ -118,8 +124,8 @@ def _arranged(local: np.ndarray, label: np.ndarray, was: np.ndarray) -> np.ndarr
     moment = _sums(
         np.conj(local[known] - mean_local[label[known]]) * (was[known] - mean_was[label[known]]), label[known], k
     )
-    length = np.abs(moment)
-    turn = np.where(length > 0, moment / np.where(length > 0, length, 1.0), 1.0)
+    step = 2.0 * np.pi / DIRECTIONS
+    turn = np.exp(1j * step * np.rint(np.angle(moment) / step))
     local = local * turn[label]
     wanted = np.where(n_known > 0, mean_was - turn * mean_local, np.nan + 0j)
     radius = np.zeros(k)

@@ -13,6 +13,10 @@ import numpy as np
 HALF: Final = 1 << 30
 """Squares are counted from here, so that a pair of them makes one non-negative number."""
 
+CORNER: Final = 2.0**26 / 3.0
+"""Where squares of all sizes have a common corner, seen from the origin. Thirds of powers of two: the origin then lies
+well inside a square of every size, never at a corner, and the largest circle comes to lie in the middle."""
+
 PARTS: Final = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.int64)
 
 
@@ -30,10 +34,10 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     center = np.zeros((len(radius), 2))
     if not len(radius):
         return center
-    wanted = np.full((len(radius), 2), np.nan) if wanted is None else wanted
+    wanted = np.full((len(radius), 2), np.nan) if wanted is None else wanted + CORNER
     size = np.ceil(np.log2(2.0 * radius) - 1e-12).astype(np.int64)
     area = np.bincount(size, weights=4.0**size)
-    free = _around_origin(float(area.sum()) / 4.0 ** float(size.max()))
+    free = _around_origin(float(area.sum()) / 4.0 ** float(size.max()), 2.0 ** float(size.max()))
     partial, around = np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int64)
     taken: list[tuple[int, np.ndarray, np.ndarray]] = []
     for step in range(int(size.max()), int(size.min()) - 1, -1):
@@ -45,7 +49,8 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         stays = _staying(wanted[members], side, step, taken, center, radius)
         square[stays] = np.floor(wanted[members[stays]] / side).astype(np.int64)
         free = free[~np.isin(_number(free), _number(square[stays]))]
-        free = free[np.lexsort((free[:, 1], free[:, 0], (((free + 0.5) ** 2).sum(axis=1))))]
+        away = (((free + 0.5) * side - CORNER) ** 2).sum(axis=1)
+        free = free[np.lexsort((free[:, 1], free[:, 0], away))]
         comers = ~stays
         square[comers] = free[: comers.sum()]
         center[members] = (square + 0.5) * side
@@ -62,13 +67,13 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         is_partial = ~is_free & (far > radius[owner])
         free = np.concatenate((free, parts[is_free]))
         partial, around = parts[is_partial], owner[is_partial]
-    return center
+    return center - CORNER
 
 
-def _around_origin(n_squares: float) -> np.ndarray:
-    """Squares around the origin, int64 [m, 2], at least twice as many as are needed."""
+def _around_origin(n_squares: float, side: float) -> np.ndarray:
+    """Squares of one size around the origin, int64 [m, 2], more than twice as many as are needed."""
     half = int(np.ceil(np.sqrt(n_squares / 2.0))) + 1
-    line = np.arange(-half, half)
+    line = np.arange(-half, half + 1) + int(CORNER // side)
     return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
 
 

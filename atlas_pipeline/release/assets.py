@@ -6,7 +6,18 @@ from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.orchestration import materialized, table_asset
 from atlas_pipeline.release.bundle import make_bundle, version_of
 from atlas_pipeline.release.gate import check_tables, refuse_unless_sound, result_rows
+from atlas_pipeline.release.positions import drawn_map, last_positions, positioned
 from atlas_pipeline.release.publish import publish
+
+
+@table_asset("release.positions", kinds={"duckdb", "numpy"})
+def positions(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
+    """One row per model, with its place on the map; those that were on the last map stay where they can."""
+    last = last_positions(atlas.store)
+    with atlas.connect("release.positions", None) as connection:
+        rows = positioned(connection, last)
+        picture = drawn_map(connection, rows)
+    return materialized(context, atlas, rows, picture=picture)
 
 
 @table_asset("release.checks", kinds={"duckdb", "greatexpectations"})

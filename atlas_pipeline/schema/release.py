@@ -1,10 +1,39 @@
 """Contracts of the release stage: what was checked, what was released, and where it went."""
 
-from atlas_pipeline.schema.contract import FLAG, INTEGER, STAGES, TEXT, TEXTS, Column, Input, TableContract
+from atlas_pipeline.schema.components import MODEL_ID
+from atlas_pipeline.schema.contract import FLAG, INTEGER, REAL, STAGES, TEXT, TEXTS, Column, Input, TableContract
 
 SEVERITIES = ("error", "warning")
 TEXTS_OF_OTHERS = ("components.cards",)
 """Tables past the raw stage that hold whole texts of authors."""
+
+POSITIONS = TableContract(
+    name="release.positions",
+    grain="model of the latest snapshot",
+    description=(
+        "A map of the atlas: trees unfolded, components apart, models without any edge on a grid around them. A unit is "
+        "the radius of one model. Whatever was on the map before stays about where it was; positions are for looking "
+        "at, and distances on the map measure nothing."
+    ),
+    partitioned_by=None,
+    key=("model_id",),
+    inputs=(Input("components.models", "latest"), Input("edges.charted", "all")),
+    columns=(
+        MODEL_ID,
+        Column("x", REAL, "To the right.", "model radii", nullable=False),
+        Column("y", REAL, "Upwards.", "model radii", nullable=False),
+        Column(
+            "component_id",
+            TEXT,
+            "First model of all that hang together by documented and charted edges; the model itself without any.",
+            nullable=False,
+        ),
+        Column("component_size", INTEGER, "Models in the component.", "models", nullable=False, minimum=1),
+    ),
+)
+
+TABLES = (POSITIONS,)
+"""Tables of this stage that are released themselves."""
 
 
 def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
@@ -67,4 +96,4 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
 
 def is_released(table: str) -> bool:
     """Whether a table goes into the release: all do but the texts of others, which are not ours to publish."""
-    return table.split(".", maxsplit=1)[0] in STAGES[1:-1] and table not in TEXTS_OF_OTHERS
+    return table.split(".", maxsplit=1)[0] in STAGES[1:] and table not in TEXTS_OF_OTHERS
