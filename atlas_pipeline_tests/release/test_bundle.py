@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas_pipeline.release import bundle
-from atlas_pipeline.release.bundle import DATABASE, DATAPACKAGE, make_bundle, version_of
+from atlas_pipeline.release.bundle import DATABASE, DATAPACKAGE, make_bundle
 from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.settings import Settings
