@@ -41,7 +41,9 @@ TOMBSTONES = TableContract(
         Column("renamed_to", TEXT, "The model of the latest snapshot that is the same repository."),
         Column("license", TEXT, "License when it was last listed."),
         Column("downloads_30d", INTEGER, "Downloads of the 30 days before it was last listed.", "downloads", minimum=0),
-        Column("n_broken_references", INTEGER, "Edges that still name it as parent.", "edges", nullable=False, minimum=0),
+        Column(
+            "n_broken_references", INTEGER, "Edges that still name it as parent.", "edges", nullable=False, minimum=0
+        ),
     ),
 )
 
