@@ -103,6 +103,12 @@ class Atlas:
         inputs = self._begun.pop((table, partition), None) or self.provenance(table, partition)
         return self.store.write(table, rows, partition=partition, inputs=inputs, attachment=attachment)
 
+    def before(self, table: str) -> pa.Table:
+        """An unpartitioned table as it was made last; without rows where there is none under the present contract."""
+        if self._receipt(table, None) is None:
+            return contract_of(table).arrow_schema.empty_table()
+        return self.store.read(table)
+
     def provenance(
         self, table: str, partition: str | None, *, stamps: MutableMapping[str, str] | None = None
     ) -> dict[str, str]:

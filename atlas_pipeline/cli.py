@@ -190,6 +190,20 @@ def path(
 
 
 @app.command()
+def bom(
+    model: Annotated[str, typer.Argument(help="A model, ORG/NAME.")],
+    database: DatabaseOption = None,
+) -> None:
+    """Print a model's pedigree as a CycloneDX ML-BOM (JSON): ancestors, licenses, and how sure each edge is."""
+    from atlas_pipeline.bom import ml_bom  # noqa: PLC0415  half a second of imports
+
+    with questions.open_atlas(Atlas(_settings()), database) as connection:
+        found = questions.pedigree(connection, model, depth=0)
+        snapshot = questions.snapshot_of(connection)
+    sys.stdout.write(ml_bom(found, snapshot=snapshot))
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
 ) -> None:

@@ -85,6 +85,11 @@ def find_model(connection: duckdb.DuckDBPyConnection, name: str) -> Row:
     raise UnknownModelError(f"the atlas holds no model {printable(name)}{hint}")
 
 
+def snapshot_of(connection: duckdb.DuckDBPyConnection) -> str:
+    """The latest snapshot, which all answers are of."""
+    return str(connection.execute("select max(snapshot) from components.models").fetchall()[0][0])
+
+
 def pedigree(connection: duckdb.DuckDBPyConnection, name: str, *, depth: int) -> Pedigree:
     """What a model was made from, up to its sources, and what was made from it, so many steps down.
 

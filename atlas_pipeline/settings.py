@@ -27,6 +27,7 @@ LEAST: Final = {
     "n_neighbors": 1,
     "leaves_per_node": 0,
     "large_region_models": 1,
+    "release_fix": 0,
     "threads": 0,
 }
 """The least value of each setting that is a whole number."""
@@ -61,6 +62,7 @@ class Settings:
         llm_model: the model that the service is asked for.
         truth: Parquet or CSV of true edges to score charting against, ``demo``, or empty for hidden documented edges.
         release_repo: Hub data set to publish to; empty for a dry run.
+        release_fix: number of the release from one snapshot that says it better than the one before; 0 for the first.
         seed: seed of every random choice.
         n_neurons: neurons (weight rows) sampled from each model.
         leaves_per_node: leaves sampled of each parent, drawn by the seed; 0 for all (the paper kept 3).
@@ -83,6 +85,7 @@ class Settings:
     llm_model: str = ""
     truth: str = DEMO
     release_repo: str = ""
+    release_fix: int = 0
     seed: int = 0
     n_neurons: int = 100
     leaves_per_node: int = 0

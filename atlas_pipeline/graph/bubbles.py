@@ -258,9 +258,9 @@ def _enclosing(middle: np.ndarray, radius: np.ndarray, start: np.ndarray) -> tup
     point, size, number = middle[is_in], radius[is_in], count[several]
     begin = np.cumsum(number) - number
     owner = np.repeat(np.arange(len(several)), number)
-    best = (np.add.reduceat(point.real * size, begin) + 1j * np.add.reduceat(point.imag * size, begin)) / np.add.reduceat(
-        size, begin
-    )
+    best = (
+        np.add.reduceat(point.real * size, begin) + 1j * np.add.reduceat(point.imag * size, begin)
+    ) / np.add.reduceat(size, begin)
     least = np.full(len(several), np.inf)
     trial = best.copy()
     for each in range(ROUNDS):

@@ -46,7 +46,7 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         # Largest first, as far as they differ at all: the order does not matter to the others.
         members = members[np.lexsort((members, -radius[members]))]
         square = np.full((len(members), 2), HALF)
-        stays = _staying(wanted[members], side, step, taken, center, radius)
+        stays = _staying(wanted[members], step, taken, center, radius)
         square[stays] = np.floor(wanted[members[stays]] / side).astype(np.int64)
         free = free[~np.isin(_number(free), _number(square[stays]))]
         away = (((free + 0.5) * side - CORNER) ** 2).sum(axis=1)
@@ -59,7 +59,7 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         if step == size.min():
             break
         free = free[comers.sum() :]
-        still = int(np.ceil(area[: step].sum() / side**2)) + 1
+        still = int(np.ceil(area[:step].sum() / side**2)) + 1
         free = _quartered(free[:still])[0]
         parts, owner = _quartered(np.concatenate((partial, square)), np.concatenate((around, members)))
         near, far = _distances(parts, side / 2.0, center[owner])
@@ -79,7 +79,6 @@ def _around_origin(n_squares: float, side: float) -> np.ndarray:
 
 def _staying(
     wanted: np.ndarray,
-    side: float,
     step: int,
     taken: list[tuple[int, np.ndarray, np.ndarray]],
     center: np.ndarray,
@@ -89,12 +88,12 @@ def _staying(
 
     Args:
         wanted: float64 [m, 2], nan for new ones.
-        side: of a square of this size.
-        step: its logarithm.
+        step: logarithm of the side of their squares.
         taken: squares of larger circles: step, sorted numbers, circles.
         center: of all circles that are placed.
         radius: of all circles.
     """
+    side = 2.0**step
     stays = np.isfinite(wanted).all(axis=1) & (np.abs(wanted) < side * (HALF - 2)).all(axis=1)
     square = np.floor(np.where(stays[:, None], wanted, 0.0) / side).astype(np.int64)
     for larger, numbers, circles in taken:

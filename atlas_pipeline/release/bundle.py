@@ -10,29 +10,17 @@ import pyarrow as pa
 
 from atlas_pipeline.release.card import write_card
 from atlas_pipeline.release.gate import ReleaseRefused
+from atlas_pipeline.release.versions import release_notes, version_of
 from atlas_pipeline.release.warehouse import build_warehouse
 from atlas_pipeline.schema import RELEASED, Column, TableContract, contract_of
 from atlas_pipeline.schema.dictionary import data_dictionary
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import Receipt, TableNotMaterialized, TableStore
-from atlas_pipeline.storage.table_store import WHOLE
+from atlas_pipeline.storage import Receipt, TableStore
 
 FOLDER: Final = "release"
 DATABASE: Final = "atlas.duckdb"
 DATAPACKAGE: Final = "datapackage.json"
 CHUNK: Final = 1 << 20
-
-
-def version_of(store: TableStore) -> str:
-    """Version of a release made now: CalVer, the date of its latest snapshot.
-
-    Raises:
-        TableNotMaterialized: there is no snapshot.
-    """
-    snapshots = store.partitions("components.models")
-    if not snapshots:
-        raise TableNotMaterialized("components.models")
-    return snapshots[-1].replace("-", ".")
 
 
 def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.Table:
@@ -51,10 +39,14 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
         ReleaseRefused: a table's file is not the one that its receipt describes.
         TableNotMaterialized: there is no snapshot.
     """
-    version = version_of(store)
+    version = version_of(store, settings)
     files = [_file(path, *_copy(store, path, receipt), receipt) for path, receipt in _released_files(store)]
     card = write_card(store, checks, version=version, repo_id=settings.release_repo)
-    texts = {"README.md": card, "data_dictionary.md": data_dictionary(RELEASED)}
+    texts = {
+        "README.md": card,
+        "CHANGES.md": release_notes(store, version=version),
+        "data_dictionary.md": data_dictionary(RELEASED),
+    }
     for name, text in texts.items():
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
     build_warehouse(store, f"{FOLDER}/{DATABASE}")
@@ -69,8 +61,7 @@ def _released_files(store: TableStore) -> list[tuple[str, Receipt]]:
     """Path in the release and receipt of every partition that is there; the arrays beside them stay at home."""
     found = []
     for table in RELEASED:
-        for partition in store.partitions(table):
-            receipt = store.receipt(table, None if partition == WHOLE else partition)
+        for partition, receipt in store.receipts(table).items():
             if receipt is None:
                 raise _unlike(table, partition)
             found.append((store.file_name(table, receipt.partition), receipt))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
+from atlas_pipeline.release.markdown import markdown_table
 from atlas_pipeline.release.warehouse import MACROS, said_in
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.storage import TableStore, load_query
@@ -100,18 +99,17 @@ def _coverage(known: dict[str, object]) -> str:
         ("Models without any parent, documented or charted", known["without_parent"]),
         ("Regions of two models or more", known["regions_of_several"]),
     ]
-    return "## Coverage\n\n" + _table(("", "count"), rows)
+    return "## Coverage\n\n" + markdown_table(("", "count"), rows)
 
 
 def _tables(store: TableStore) -> str:
     rows = []
     for table in RELEASED:
-        receipts = [store.receipt(table, p) for p in store.partitions(table)]
-        n_rows = sum(receipt.rows for receipt in receipts if receipt)
+        n_rows = sum(receipt.rows for receipt in store.receipts(table).values() if receipt)
         contract = contract_of(table)
         rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in contract.full_key), n_rows))
     intro = "Columns, types and units stand in `data_dictionary.md`, checksums in `datapackage.json`."
-    return f"## Tables\n\n{_table(('table', 'one row per', 'key', 'rows'), rows)}\n\n{intro}"
+    return f"## Tables\n\n{markdown_table(('table', 'one row per', 'key', 'rows'), rows)}\n\n{intro}"
 
 
 def _known_gaps() -> str:
@@ -134,7 +132,7 @@ def _checks(checks: pa.Table) -> str:
     text = f"## Checks\n\n{len(records) - len(failed)} of {len(records)} checks passed before this release was made."
     if failed:
         rows = [(f"`{r['table']}`", r["check"], r["n_failing"]) for r in failed]
-        text += " These are warnings:\n\n" + _table(("table", "check", "failing"), rows)
+        text += " These are warnings:\n\n" + markdown_table(("table", "check", "failing"), rows)
     return text
 
 
@@ -150,15 +148,5 @@ def _use(where: str) -> str:
         "atlas.sql('from atlas_models order by sub_tree_downloads desc limit 10')\n```\n\n"
         "Macros of `atlas.duckdb`, each over documented and charted edges; the confidence of a way is that of its "
         "weakest edge. Where the file is attached beside others, `use` it first.\n\n"
-        + _table(("macro", "what it gives"), macros)
+        + markdown_table(("macro", "what it gives"), macros)
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows])
-
-
-def _cell(value: object) -> str:
-    """A value as one cell: what would end the cell, the row or the text becomes a character reference."""
-    return "".join(f"&#{ord(c)};" if c in "|<>\r\n\u2028\u2029" else c for c in str(value))

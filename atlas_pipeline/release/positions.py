@@ -10,21 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.graph import EdgeList, layout, weak_components
-from atlas_pipeline.schema import contract_of
-from atlas_pipeline.storage import TableStore, load_query
+from atlas_pipeline.storage import load_query
 
-TABLE: Final = "release.positions"
 PIXELS: Final = 720
 MOST_LINES: Final = 50_000
 """More edges than that only cover the models."""
-
-
-def last_positions(store: TableStore) -> pa.Table:
-    """The map that is there, which the next one starts from; no rows where there is none that can be read as one."""
-    receipt, contract = store.receipt(TABLE), contract_of(TABLE)
-    if receipt is None or receipt.contract != contract.fingerprint:
-        return contract.arrow_schema.empty_table()
-    return store.read(TABLE)
 
 
 def positioned(connection: duckdb.DuckDBPyConnection, last: pa.Table) -> pa.Table:
@@ -85,10 +75,12 @@ def drawn_map(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> bytes:
         lines = connection.sql(load_query("release/positions_lines")).fetchnumpy()
         if len(lines["x"]) <= MOST_LINES:
             ends = np.stack((lines["x"], lines["y"], lines["parent_x"], lines["parent_y"]), axis=1).reshape(-1, 2, 2)
-            axes.add_collection(LineCollection(ends, colors="#0072b2", linewidths=0.4, alpha=0.5))
+            axes.add_collection(LineCollection(list(ends), colors="#0072b2", linewidths=0.4, alpha=0.5))
         n_models, _, _ = np.histogram2d(y, x, bins=PIXELS, range=[[-reach, reach]] * 2)
         shade = np.ma.masked_less(np.log1p(n_models), 0.5)
-        axes.imshow(shade, extent=(-reach, reach, -reach, reach), origin="lower", cmap="viridis_r", interpolation="none")
+        axes.imshow(
+            shade, extent=(-reach, reach, -reach, reach), origin="lower", cmap="viridis_r", interpolation="none"
+        )
     else:
         axes.text(0.5, 0.5, "nothing to show", ha="center", va="center")
     buffer = io.BytesIO()

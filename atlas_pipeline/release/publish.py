@@ -12,12 +12,15 @@ from typing import Final
 import pyarrow as pa
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
 
 from atlas_pipeline.release.bundle import CHUNK, DATAPACKAGE, FOLDER
 from atlas_pipeline.schema import contract_of
-from atlas_pipeline.storage import TableStore
+from atlas_pipeline.storage import TableStore, sha256_of
 
 DATASET: Final = "dataset"
+OWN_FOLDERS: Final = ("tables/", "graphs/", "figures/", "map/")
+"""Folders of the data set that hold nothing but what a release puts there."""
 
 
 class PublishError(Exception):
@@ -63,11 +66,17 @@ def _upload(store: TableStore, files: pa.Table, version: str, repo_id: str) -> s
             tagged = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id, repo_type=DATASET).tags}
         if tag in tagged:
             _require_same(api, Path(folder), repo_id, tag)
+            _read_back(api, files["path"].to_pylist(), Path(folder), repo_id, tagged[tag])
             return tagged[tag]
         with _step(repo_id, "uploading the files"):
-            # Not upload_folder: it may make several commits, and a reader would see half a release between them.
             operations = _operations(api, files["path"].to_pylist(), Path(folder), repo_id)
+            added = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
+            # What is large lies at the Hub before the commit; a repeated attempt sends only what is not there yet.
+            api.preupload_lfs_files(repo_id, added, repo_type=DATASET, free_memory=False)
+        with _step(repo_id, "committing the files"):
+            # Not upload_folder: it may make several commits, and a reader would see half a release between them.
             commit = api.create_commit(repo_id, operations, commit_message=f"Atlas {version}", repo_type=DATASET)
+        _read_back(api, files["path"].to_pylist(), Path(folder), repo_id, commit.oid)
         with _step(repo_id, f"setting the tag {tag}"):
             api.create_tag(repo_id, tag=tag, revision=commit.oid, repo_type=DATASET)
     return str(commit.oid)
@@ -78,11 +87,39 @@ def _operations(
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
     """What makes the data set's tables those of the folder; files beside them that are not ours stay."""
     there = api.list_repo_files(repo_id, repo_type=DATASET)
-    gone = sorted(path for path in set(there) - set(paths) if path.startswith("tables/"))
+    gone = sorted(path for path in set(there) - set(paths) if path.startswith(OWN_FOLDERS))
     return [
         *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths),
         *(CommitOperationDelete(path_in_repo=path, is_folder=False) for path in gone),
     ]
+
+
+def _read_back(api: HfApi, paths: list[str], folder: Path, repo_id: str, revision: str) -> None:
+    """Compare what the Hub holds at a revision with the folder, by checksum; the tag is set on nothing else.
+
+    Raises:
+        PublishError: a file is missing there or another one, or a table's file is there that is not of the release.
+    """
+    with _step(repo_id, "reading back what was committed"):
+        tree = api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=DATASET)
+        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    unlike = [path for path in paths if path not in there or not _is_same(there[path], folder / path)]
+    unlike += sorted(path for path in there.keys() - set(paths) if path.startswith(OWN_FOLDERS))
+    if unlike:
+        raise PublishError(
+            f"{repo_id} at {revision[:12]} does not hold what was uploaded: {', '.join(unlike[:5])} "
+            f"({len(unlike)} files); no tag was set, publish it again"
+        )
+
+
+def _is_same(entry: RepoFile, path: Path) -> bool:
+    """Whether a file of the Hub is the local one: by sha256 if it is large, by git's id of its content if not."""
+    if entry.size != path.stat().st_size:
+        return False
+    if entry.lfs is not None:
+        return bool(entry.lfs.sha256 == sha256_of(path))
+    content = path.read_bytes()
+    return entry.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _fetch(store: TableStore, file: dict[str, object], folder: Path) -> None:
@@ -128,7 +165,9 @@ def _step(repo_id: str, doing: str) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, without the token, which a server may have written back into its answer."""
+    """What went wrong first, without the token, which a server may have written back into its answer."""
+    while isinstance(error.__cause__, Exception) and not isinstance(error, HfHubHTTPError):
+        error = error.__cause__
     kind = type(error).__name__
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return f"the Hub answered {error.response.status_code} ({kind})"

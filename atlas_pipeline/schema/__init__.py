@@ -14,7 +14,7 @@ _MADE = (
     *edges.TABLES,
     *attributes.TABLES,
     *trends.TABLES,
-    *release.TABLES,
+    *release.DESCRIBED,
 )
 RELEASED: tuple[str, ...] = tuple(contract.name for contract in _MADE if release.is_released(contract.name))
 """Names of the tables that a release holds, in the order of the stages."""

@@ -2,6 +2,7 @@
 
 from atlas_pipeline.storage.attachments import Attachment
 from atlas_pipeline.storage.errors import ContractError, StorageError, TableNotMaterialized
+from atlas_pipeline.storage.files import sha256_of
 from atlas_pipeline.storage.queries import code_digest, load_query, project_file, run_query
 from atlas_pipeline.storage.receipts import Receipt
 from atlas_pipeline.storage.table_store import TableStore, parquet_scan, sql_literal, sql_path
@@ -18,6 +19,7 @@ __all__ = [
     "parquet_scan",
     "project_file",
     "run_query",
+    "sha256_of",
     "sql_literal",
     "sql_path",
 ]

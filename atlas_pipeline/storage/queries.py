@@ -33,7 +33,7 @@ SOURCES: Final = {
     "components": ("graph",),
     "features": ("repositories", "weights"),
     "attributes": ("graph",),
-    "release": ("quality", "graph", "sql/checks", "sql/views"),
+    "release": ("quality", "graph", "sql/checks", "sql/views", "sql/macros"),
 }
 """What besides its own folder and its SQL decides what a stage makes."""
 

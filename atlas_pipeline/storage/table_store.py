@@ -79,6 +79,11 @@ class TableStore:
             sizes.append((_beside(name, ".safetensors"), receipt.attachment_bytes))
         return receipt if all(self.files.size(path) == size for path, size in sizes) else None
 
+    def receipts(self, table: str) -> dict[str, Receipt | None]:
+        """The receipt of each of ``partitions``; None for one that is not whole."""
+        is_one = contract_of(table).partitioned_by is None
+        return {name: self.receipt(table, None if is_one else name) for name in self.partitions(table)}
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     def write(

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from atlas_pipeline.schema import TABLES, contract_of
+from atlas_pipeline.schema import RELEASED, TABLES, contract_of
 from atlas_pipeline.schema.contract import Column
 from atlas_pipeline.storage import TableStore
 
@@ -350,7 +350,7 @@ def write_home(home: str, rows: Mapping[str, Sequence[Row]]) -> TableStore:
     store = TableStore(home)
     names = {"snapshot": SNAPSHOTS, "region": sorted(set(PARTITIONS.values())), None: (None,)}
     for table in TABLES:
-        if table.startswith(("raw.", "release.")):
+        if table not in RELEASED:
             continue
         for partition in names[contract_of(table).partitioned_by]:
             own = [r for r in rows.get(table, ()) if partition_of(table, r) == partition]

@@ -16,6 +16,7 @@ from atlas_pipeline_tests.components.cards.test_parsing import BREAKAGES as BROK
 from atlas_pipeline_tests.quality.breakages import BREAKAGES, Breakage
 from atlas_pipeline_tests.quality.broken_arrivals import BROKEN_ARRIVALS
 from atlas_pipeline_tests.quality.broken_audits import BROKEN_AUDITS
+from atlas_pipeline_tests.quality.broken_changes import BROKEN_CHANGES
 from atlas_pipeline_tests.quality.broken_features import BROKEN_FEATURES
 from atlas_pipeline_tests.quality.broken_scores import BROKEN_SCORES
 from atlas_pipeline_tests.quality.sound_tables import BORN, ORPHAN, SNAPSHOTS, connect, row, sound_rows
@@ -53,7 +54,9 @@ def test_no_check_crashes_on_no_rows():
 
 
 @pytest.mark.parametrize(
-    "breakage", (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES), ids=str
+    "breakage",
+    (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES, *BROKEN_CHANGES),
+    ids=str,
 )
 def test_broken_rows_are_found_counted_and_shown(breakage: Breakage):
     rows = sound_rows()
@@ -70,7 +73,15 @@ def test_every_sql_check_can_fail_and_belongs_to_a_table():
     written = {f"{path.parent.name}/{path.stem}" for path in project_file("sql/checks").glob("*/*.sql")}
     assert written == {name for name, check in CHECKS.items() if check.query}
     broken = {
-        breakage.check for breakage in (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES)
+        breakage.check
+        for breakage in (
+            *BREAKAGES,
+            *BROKEN_FEATURES,
+            *BROKEN_ARRIVALS,
+            *BROKEN_AUDITS,
+            *BROKEN_SCORES,
+            *BROKEN_CHANGES,
+        )
     }
     beside = {f"trends.{table}/{check}" for table, check, *_ in BROKEN_TRENDS}
     beside |= {f"{table}/{check}" for table, check in BROKEN_IMPUTATIONS}

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 REPO = "org/atlas"
+LARGE = (".parquet", ".duckdb")
 
 
 class Hub:
@@ -24,6 +25,11 @@ class Hub:
         self.requests: list[str] = []
         self.tokens: set[str] = set()
         self.failing: tuple[str, int] | None = None
+        self.objects: dict[str, bytes] = {}
+        self.large: set[str] = set()
+        self.cut_at: int | None = None
+        self.damaged: set[str] = set()
+        self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -38,14 +44,27 @@ class Hub:
         self._server.server_close()
         self._thread.join()
 
+    def store(self, oid: str, content: bytes) -> bool:
+        """Keep a large file; False when the connection is to be cut off instead."""
+        assert sha256(content) == oid
+        with self._lock:
+            if self.cut_at is not None and len(self.objects) >= self.cut_at:
+                return False
+            self.objects[oid] = content
+            return True
+
     def commit(self, operations: list[dict]) -> str:
         for operation in operations:
             value = operation["value"]
             if operation["key"] == "file":
                 assert value["encoding"] == "base64"
                 self.files[value["path"]] = base64.b64decode(value["content"])
+            elif operation["key"] == "lfsFile":
+                self.files[value["path"]] = self.objects[value["oid"]]
+                self.large.add(value["path"])
             elif operation["key"] == "deletedFile":
                 del self.files[value["path"]]
+                self.large.discard(value["path"])
             else:
                 assert operation["key"] == "header", operation
         oid = hashlib.sha1(f"{len(self.commits)}".encode(), usedforsecurity=False).hexdigest()
@@ -63,13 +82,23 @@ class Hub:
         if path == f"{api}/refs":
             tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": oid} for n, oid in self.tags.items()]
             return {"branches": [], "tags": tags, "converts": []}
-        if path == f"{api}/tree/main":
-            return [{"type": "file", "path": n, "size": len(c), "oid": blob(c)} for n, c in self.files.items()]
+        if match := re.fullmatch(rf"{api}/tree/(\w+)", path):
+            files = self.files if match[1] == "main" else self.at[match[1]]
+            return [self.entry(name, content) for name, content in files.items()]
         if path == f"{api}/preupload/main":
             names = [file["path"] for file in json.loads(body)["files"]]
-            oids = {name: blob(self.files[name]) for name in names if name in self.files}
-            regular = {"uploadMode": "regular", "shouldIgnore": False}
-            return {"files": [{"path": n, **regular, **({"oid": oids[n]} if n in oids else {})} for n in names]}
+            oids = {
+                name: (sha256 if name in self.large else blob)(self.files[name]) for name in names if name in self.files
+            }
+            return {
+                "files": [
+                    {"path": n, "uploadMode": "lfs" if n.endswith(LARGE) else "regular", "shouldIgnore": False}
+                    | ({"oid": oids[n]} if n in oids else {})
+                    for n in names
+                ]
+            }
+        if path == f"/datasets/{REPO}.git/info/lfs/objects/batch":
+            return {"transfer": "basic", "objects": [self.wanted(o) for o in json.loads(body)["objects"]]}
         if path == f"{api}/commit/main":
             oid = self.commit([json.loads(line) for line in body.splitlines() if line])
             return {"success": True, "commitOid": oid, "commitUrl": f"{self.endpoint}/datasets/{REPO}/commit/{oid}"}
@@ -79,6 +108,19 @@ class Hub:
             self.tags[json.loads(body)["tag"]] = match[1]
             return {}
         return None
+
+    def entry(self, name: str, content: bytes) -> dict:
+        """A file as the listing has it."""
+        content = b"other" if name in self.damaged else content
+        entry = {"type": "file", "path": name, "size": len(content), "oid": blob(content)}
+        if name in self.large:
+            entry |= {"oid": "0" * 40, "lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 130}}
+        return entry
+
+    def wanted(self, asked: dict) -> dict:
+        """What is to be done for a large file: nothing, if it is there."""
+        upload = {"upload": {"href": f"{self.endpoint}/lfs/{asked['oid']}", "header": {}}}
+        return asked | ({} if asked["oid"] in self.objects else {"actions": upload})
 
     def resolve(self, path: str) -> tuple[str, bytes] | None:
         """Commit and content of a file of the data set, under a tag."""
@@ -120,7 +162,12 @@ class Hub:
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 hub.requests.append(f"{self.command} {path}")
                 hub.tokens.add(token)
-                if hub.failing and re.search(hub.failing[0], path):
+                if self.command == "PUT" and not hub.store(path.rsplit("/", 1)[-1], body):
+                    self.close_connection = True
+                    self.connection.close()
+                elif self.command == "PUT":
+                    self.send(200, b"")
+                elif hub.failing and re.search(hub.failing[0], path):
                     said = json.dumps({"error": f"not with the token {token}"}).encode()
                     self.send(hub.failing[1], said, X_Error_Message=f"not with the token {token}")
                 elif (file := hub.resolve(path)) is not None:
@@ -130,7 +177,7 @@ class Hub:
                 else:
                     self.send(404, b"{}", X_Error_Code="EntryNotFound")
 
-            do_GET = do_POST = do_HEAD = handle_any  # noqa: N815  names that the server looks for
+            do_GET = do_POST = do_PUT = do_HEAD = handle_any  # noqa: N815  names that the server looks for
 
         return Handler
 
@@ -138,3 +185,8 @@ class Hub:
 def blob(content: bytes) -> str:
     """Git's id of a file."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def sha256(content: bytes) -> str:
+    """Id of a large file."""
+    return hashlib.sha256(content).hexdigest()

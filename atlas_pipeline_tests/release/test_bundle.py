@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas_pipeline.release import bundle
-from atlas_pipeline.release.bundle import DATABASE, DATAPACKAGE, make_bundle, version_of
+from atlas_pipeline.release.bundle import DATABASE, DATAPACKAGE, make_bundle
 from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.schema import RELEASED, contract_of
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import TableNotMaterialized, TableStore
+from atlas_pipeline.storage import TableStore
 from atlas_pipeline.storage.files import FileStore
-from atlas_pipeline_tests.quality.sound_tables import SNAPSHOTS, loose_table, partition_of, sound_rows
+from atlas_pipeline_tests.quality.sound_tables import loose_table, partition_of, sound_rows
 
 NO_CHECKS = contract_of("release.checks").arrow_schema.empty_table()
 
@@ -182,12 +182,6 @@ def test_no_path_of_this_machine_is_released(home, store, settings):
         content = path.read_bytes()
         assert str(home).encode() not in content, path
         assert b"/secret/" not in content, path
-
-
-def test_version_is_the_latest_snapshot(store, tmp_path):
-    assert version_of(store) == SNAPSHOTS[1].replace("-", ".")
-    with pytest.raises(TableNotMaterialized, match=r"components\.models"):
-        version_of(TableStore(str(tmp_path / "empty")))
 
 
 def test_every_arrow_type_of_the_contracts_has_a_field_type():

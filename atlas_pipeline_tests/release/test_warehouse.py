@@ -146,6 +146,8 @@ EXPECTED = {
         ("no_weights", None, None, 1, 0, 10, 10.0, GONE),
     ],
     "matrices_in_common": [(BASE, TUNED, 1, 1)],
+    "from_removed_models": [(GONE, ORPHAN, 1, 1.0, "mit"), (GONE, SILENT, 2, 0.7, None)],
+    "what_changed": [],
     "section_3": [("edges", 4.0, 400000.0, 4, None, "Kept documented edges.")],
 }
 
@@ -154,6 +156,29 @@ EXPECTED = {
 def test_example_runs_on_the_file_and_gives_what_it_says(connection, example):
     rows = connection.execute(load_query(f"examples/{example}")).fetchall()
     assert rows == EXPECTED[example]
+
+
+def test_what_changed_names_models_and_parents_that_came_went_or_are_another(store, home):
+    rows = sound_rows()
+    for table in ("components.models", "components.parents"):
+        rows[table] = [
+            r for r in rows[table] if (r["snapshot"], r.get("model_id", r.get("child_id"))) != (OLD, SIBLING)
+        ]
+    find(rows, "components.models", snapshot=OLD, model_id=GONE)["presence"] = "present"
+    find(rows, "components.models", snapshot=OLD, model_id=BASE)["license"] = None
+    find(rows, "components.parents", snapshot=OLD, child_id=TUNED)["relation"] = "merge"
+    for table in ("components.models", "components.parents"):
+        for snapshot in SNAPSHOTS:
+            rewrite(store, table, rows, snapshot)
+    build_warehouse(store, NAME)
+    with duckdb.connect(str(home / NAME), read_only=True) as connection:
+        assert connection.execute(load_query("examples/what_changed")).fetchall() == [
+            ("model is removed", GONE, None),
+            ("new model", SIBLING, None),
+            ("new parent", SIBLING, f"{BASE} (finetune)"),
+            ("other license", BASE, "none to mit"),
+            ("other relation", TUNED, f"{BASE} (finetune)"),
+        ]
 
 
 NUMBERS = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall()[0][0])"
