@@ -23,10 +23,10 @@ MARGIN: Final = 1.5
 SINGLE_SIDE: Final = 2.0
 """Distance of models without edges on their grid."""
 
-DIRECTIONS: Final = 4096
+DIRECTIONS: Final = 1024
 """Components are turned to one of so many directions: a layout that starts from itself stays as it is."""
 
-STEPS: Final = 256.0
+STEPS: Final = 4096.0
 """Positions are multiples of one part in so many, which is small beside a model and stores in fewer bytes."""
 
 RIM: Final = 1.25
@@ -150,13 +150,12 @@ def _grid(was: np.ndarray, reach: float) -> np.ndarray:
     if not n:
         return was
     start = RIM ** np.ceil(np.log(reach + 2 * MARGIN) / np.log(RIM)) if reach else 0.0
+    former = float(np.abs(was[np.isfinite(was)]).min(initial=np.inf))
+    if reach + MARGIN <= former - 2 * SINGLE_SIDE and np.isfinite(former):
+        start = min(start, former)
     # An annulus with room for all, whoever stays where.
-    half = int(np.ceil(np.sqrt(start**2 / SINGLE_SIDE**2 + n / np.pi))) + 2
-    line = np.arange(-half, half + 1)
-    x, y = (each.ravel() for each in np.meshgrid(line, line, indexing="ij"))
-    distance = np.hypot(x, y) * SINGLE_SIDE
-    is_place = distance >= start
-    x, y, distance = x[is_place], y[is_place], distance[is_place]
+    x, y = _annulus(start / SINGLE_SIDE, np.sqrt((start / SINGLE_SIDE) ** 2 + n / np.pi) + 2.0)
+    half = int(np.abs(x).max())
     column, row = (np.rint(np.nan_to_num(part, nan=0.0) / SINGLE_SIDE) for part in (was.real, was.imag))
     stays = np.isfinite(was) & (np.hypot(column, row) * SINGLE_SIDE >= start)
     stays &= (np.abs(column) <= half) & (np.abs(row) <= half)
@@ -168,8 +167,22 @@ def _grid(was: np.ndarray, reach: float) -> np.ndarray:
     stays &= is_first
     place = (x + half) * width + y + half
     is_free = ~np.isin(place, number[stays])
-    x, y, distance = x[is_free], y[is_free], distance[is_free]
-    order = np.lexsort((y, x, distance))[: n - int(stays.sum())]
+    x, y = x[is_free], y[is_free]
+    order = np.lexsort((y, x, x**2 + y**2))[: n - int(stays.sum())]
     found = (column + 1j * row) * SINGLE_SIDE
     found[~stays] = (x[order] + 1j * y[order]) * SINGLE_SIDE
     return np.asarray(found)
+
+
+def _annulus(inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points with whole coordinates from the inner to the outer radius: int64 [k] each."""
+    line = np.arange(-int(outer), int(outer) + 1)
+    top = np.floor(np.sqrt(np.maximum(outer**2 - line**2, 0.0))).astype(np.int64)
+    hole = np.ceil(np.sqrt(np.maximum(inner**2 - line**2, 0.0))).astype(np.int64)
+    # Of each column the upper part with its lowest point, then the lower part without what both have in common.
+    first = np.concatenate((hole, -top))
+    count = np.concatenate((top - hole + 1, top - np.maximum(hole, 1) + 1))
+    count = np.maximum(count, 0)
+    x = np.repeat(np.concatenate((line, line)), count)
+    offset = np.arange(len(x)) - np.repeat(np.cumsum(count) - count, count)
+    return x, np.repeat(first, count) + offset

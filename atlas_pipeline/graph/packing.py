@@ -50,7 +50,11 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         square[stays] = np.floor(wanted[members[stays]] / side).astype(np.int64)
         free = free[~np.isin(_number(free), _number(square[stays]))]
         away = (((free + 0.5) * side - CORNER) ** 2).sum(axis=1)
-        free = free[np.lexsort((free[:, 1], free[:, 0], away))]
+        # New ones go to squares that nobody smaller wants to stay in, as long as there are such.
+        smaller = wanted[(size < step) & np.isfinite(wanted).all(axis=1)]
+        is_wanted = np.isin(_number(free), _number(np.floor(smaller / side).astype(np.int64)))
+        order = np.lexsort((free[:, 1], free[:, 0], away))
+        free = free[order[np.argsort(is_wanted[order], kind="stable")]]
         comers = ~stays
         square[comers] = free[: comers.sum()]
         center[members] = (square + 0.5) * side
@@ -59,6 +63,8 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
         if step == size.min():
             break
         free = free[comers.sum() :]
+        away = (((free + 0.5) * side - CORNER) ** 2).sum(axis=1)
+        free = free[np.lexsort((free[:, 1], free[:, 0], away))]
         still = int(np.ceil(area[:step].sum() / side**2)) + 1
         free = _quartered(free[:still])[0]
         parts, owner = _quartered(np.concatenate((partial, square)), np.concatenate((around, members)))
