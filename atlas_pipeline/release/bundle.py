@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from atlas_pipeline.release.card import write_card
 from atlas_pipeline.release.gate import ReleaseRefused
+from atlas_pipeline.release.graph_files import write_graph_files
 from atlas_pipeline.release.versions import release_notes, version_of
 from atlas_pipeline.release.warehouse import build_warehouse
 from atlas_pipeline.schema import RELEASED, Column, TableContract, contract_of
@@ -20,6 +21,7 @@ from atlas_pipeline.storage import Receipt, TableStore
 FOLDER: Final = "release"
 DATABASE: Final = "atlas.duckdb"
 DATAPACKAGE: Final = "datapackage.json"
+GRAPHS: Final = "graphs"
 CHUNK: Final = 1 << 20
 
 
@@ -49,6 +51,7 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     }
     for name, text in texts.items():
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
+    files += [_file(f"{GRAPHS}/{path}", *rest) for path, *rest in write_graph_files(store, f"{FOLDER}/{GRAPHS}")]
     build_warehouse(store, f"{FOLDER}/{DATABASE}")
     files.append(_file(DATABASE, None, None))
     _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})

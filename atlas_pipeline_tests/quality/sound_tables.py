@@ -266,6 +266,18 @@ def _charting(rows: Rows) -> None:
         )
     )
     rows["edges.arrivals"].append(row("edges.arrivals", **ARRIVED))
+    for number, model in enumerate(DOWNLOADS):
+        component, size = (BASE, 4) if model in REGIONS["lab--base"] else (GONE, 3)
+        rows["release.positions"].append(
+            row(
+                "release.positions",
+                model_id=model,
+                x=2.0 * number,
+                y=1.0,
+                component_id=component,
+                component_size=size,
+            )
+        )
 
 
 ARRIVED = {

@@ -18,6 +18,7 @@ from atlas_pipeline_tests.quality.broken_arrivals import BROKEN_ARRIVALS
 from atlas_pipeline_tests.quality.broken_audits import BROKEN_AUDITS
 from atlas_pipeline_tests.quality.broken_changes import BROKEN_CHANGES
 from atlas_pipeline_tests.quality.broken_features import BROKEN_FEATURES
+from atlas_pipeline_tests.quality.broken_positions import BROKEN_POSITIONS
 from atlas_pipeline_tests.quality.broken_scores import BROKEN_SCORES
 from atlas_pipeline_tests.quality.sound_tables import BORN, ORPHAN, SNAPSHOTS, connect, row, sound_rows
 from atlas_pipeline_tests.trends.test_checks import BROKEN as BROKEN_TRENDS
@@ -55,7 +56,15 @@ def test_no_check_crashes_on_no_rows():
 
 @pytest.mark.parametrize(
     "breakage",
-    (*BREAKAGES, *BROKEN_FEATURES, *BROKEN_ARRIVALS, *BROKEN_AUDITS, *BROKEN_SCORES, *BROKEN_CHANGES),
+    (
+        *BREAKAGES,
+        *BROKEN_FEATURES,
+        *BROKEN_ARRIVALS,
+        *BROKEN_AUDITS,
+        *BROKEN_SCORES,
+        *BROKEN_CHANGES,
+        *BROKEN_POSITIONS,
+    ),
     ids=str,
 )
 def test_broken_rows_are_found_counted_and_shown(breakage: Breakage):
@@ -81,6 +90,7 @@ def test_every_sql_check_can_fail_and_belongs_to_a_table():
             *BROKEN_AUDITS,
             *BROKEN_SCORES,
             *BROKEN_CHANGES,
+            *BROKEN_POSITIONS,
         )
     }
     beside = {f"trends.{table}/{check}" for table, check, *_ in BROKEN_TRENDS}
