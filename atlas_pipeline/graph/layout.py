@@ -149,9 +149,9 @@ def _grid(was: np.ndarray, reach: float) -> np.ndarray:
     n = len(was)
     if not n:
         return was
-    start = RIM ** np.ceil(np.log(reach + 2 * MARGIN) / np.log(RIM)) if reach else 0.0
+    start = float(RIM ** np.ceil(np.log(reach + 2 * MARGIN) / np.log(RIM))) if reach else 0.0
     former = float(np.abs(was[np.isfinite(was)]).min(initial=np.inf))
-    if reach + MARGIN <= former - 2 * SINGLE_SIDE and np.isfinite(former):
+    if reach + MARGIN <= former - 2 * SINGLE_SIDE:
         start = min(start, former)
     # An annulus with room for all, whoever stays where.
     x, y = _annulus(start / SINGLE_SIDE, np.sqrt((start / SINGLE_SIDE) ** 2 + n / np.pi) + 2.0)

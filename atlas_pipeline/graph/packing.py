@@ -13,6 +13,9 @@ import numpy as np
 HALF: Final = 1 << 30
 """Squares are counted from here, so that a pair of them makes one non-negative number."""
 
+FURTHEST: Final = 4.0
+"""Places further out than so many sides of the square that would hold all circles' squares are not kept."""
+
 CORNER: Final = 2.0**26 / 3.0
 """Where squares of all sizes have a common corner, seen from the origin. Thirds of powers of two: the origin then lies
 well inside a square of every size, never at a corner, and the largest circle comes to lie in the middle."""
@@ -26,7 +29,7 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     Args:
         radius: float64 [k], at least 0.5; larger ones come first where they compete, then those with lower numbers.
         wanted: float64 [k, 2], where each circle was; nan where it is new. It stays in the square that holds that
-            place, unless a larger one needs it.
+            place, unless a larger one needs it or it is far outside.
 
     Returns:
         float64 [k, 2].
@@ -34,9 +37,10 @@ def packed(radius: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     center = np.zeros((len(radius), 2))
     if not len(radius):
         return center
-    wanted = np.full((len(radius), 2), np.nan) if wanted is None else wanted + CORNER
     size = np.ceil(np.log2(2.0 * radius) - 1e-12).astype(np.int64)
     area = np.bincount(size, weights=4.0**size)
+    wanted = np.full((len(radius), 2), np.nan) if wanted is None else wanted + CORNER
+    wanted[~(np.abs(wanted - CORNER) <= FURTHEST * np.sqrt(area.sum())).all(axis=1)] = np.nan
     free = _around_origin(float(area.sum()) / 4.0 ** float(size.max()), 2.0 ** float(size.max()))
     partial, around = np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int64)
     taken: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -100,7 +104,7 @@ def _staying(
         radius: of all circles.
     """
     side = 2.0**step
-    stays = np.isfinite(wanted).all(axis=1) & (np.abs(wanted) < side * (HALF - 2)).all(axis=1)
+    stays = np.isfinite(wanted).all(axis=1)
     square = np.floor(np.where(stays[:, None], wanted, 0.0) / side).astype(np.int64)
     for larger, numbers, circles in taken:
         number = _number(square >> (larger - step))

@@ -51,7 +51,8 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     }
     for name, text in texts.items():
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
-    files += [_file(f"{GRAPHS}/{path}", *rest) for path, *rest in write_graph_files(store, f"{FOLDER}/{GRAPHS}")]
+    graphs = write_graph_files(store, f"{FOLDER}/{GRAPHS}")
+    files += [_file(f"{GRAPHS}/{path}", size, digest) for path, size, digest in graphs]
     build_warehouse(store, f"{FOLDER}/{DATABASE}")
     files.append(_file(DATABASE, None, None))
     _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})
