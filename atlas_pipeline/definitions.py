@@ -68,6 +68,7 @@ def build_defs(settings: Settings | None = None, *, atlas: Atlas | None = None) 
         assets=dg.load_assets_from_modules(STAGES),
         asset_checks=all_table_checks(),
         jobs=JOBS,
+        schedules=[raw.weekly_snapshot],
         resources={"atlas": atlas or Atlas(settings or Settings.from_environment())},
         # Steps of one run follow each other and share their imports; runs of several partitions go side by side.
         executor=dg.in_process_executor,

@@ -14,6 +14,7 @@ import pyarrow as pa
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.planning import Step
 from atlas_pipeline.schema import TABLES, Input, TableContract, contract_of
+from atlas_pipeline.schema.components import MODELS_MADE_FROM
 from atlas_pipeline.storage import Attachment, Receipt
 
 SNAPSHOTS = dg.DynamicPartitionsDefinition(name="snapshot")
@@ -31,6 +32,14 @@ PROGRESS_SECONDS = 5.0
 """Time between two lines about the progress of one asset."""
 
 OWNERS = ["team:atlas"]
+
+MODELS_LINEAGE = dg.TableColumnLineage(
+    {
+        column: [dg.TableColumnDep(asset_key=dg.AssetKey(["raw", "hub_stats"]), column_name=name) for name in sources]
+        for column, sources in MODELS_MADE_FROM.items()
+    }
+)
+"""Which columns of hub-stats the columns of a model come from, as the UI shows it."""
 
 
 def asset_key(table: str) -> dg.AssetKey:
@@ -152,6 +161,7 @@ def _mapping(contract: TableContract, given: Input) -> dg.PartitionMapping | Non
 
 def _metadata(atlas: Atlas, receipt: Receipt) -> dict[str, Any]:
     is_partition = receipt.partition is not None
+    lineage = {"dagster/column_lineage": MODELS_LINEAGE} if receipt.table == "components.models" else {}
     with atlas.store.connect({receipt.table: [receipt.partition] if receipt.partition is not None else None}) as stored:
         sample = stored.sql(f"from {receipt.table} limit {SAMPLE_ROWS}").to_arrow_table()
     return {
@@ -160,6 +170,7 @@ def _metadata(atlas: Atlas, receipt: Receipt) -> dict[str, Any]:
         "sha256": receipt.sha256,
         "path": dg.MetadataValue.path(atlas.store.files.url(atlas.store.file_name(receipt.table, receipt.partition))),
         "sample": dg.MetadataValue.md(_markdown(sample.schema.names, sample.to_pylist())),
+        **lineage,
     }
 
 

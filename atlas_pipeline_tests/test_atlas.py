@@ -120,6 +120,7 @@ CHANGED_SETTINGS = {
     ),
     "large_region_models": (7, each("components.regions", of=SNAPSHOTS) | {("release.files", None)}),
     "release_repo": ("org/atlas", each("release.files", "release.published", of=(None,))),
+    "release_fix": (1, each("release.editions", "release.files", "release.published", of=(None,))),
     "truth": ("", each("edges.scores", of=BUCKETS)),
     "weights": ("", each("features.models", of=BUCKETS) | each("raw.cards", of=SNAPSHOTS)),
     "annotations": ("", each("components.claims", of=SNAPSHOTS)),
@@ -171,16 +172,22 @@ OF_MODELS = (
 OF_ROWS = ("components.claims", "components.parents", "components.models")
 OF_LATEST = tuple(name for name in REGION_TABLES if name != "features.tensors")
 RELEASE = each("release.checks", "release.files", of=(None,))
+GONE = {("release.tombstones", None)}
+SAID = {("release.editions", None)}
 CHANGED_INPUTS = {
-    ("raw.hub_stats", EARLY): each(*OF_ROWS, of=SNAPSHOTS) | {("attributes.results", EARLY)},
-    ("raw.hub_stats", LATE): each(*OF_ROWS, "attributes.results", of=(LATE,)),
+    ("raw.hub_stats", EARLY): each(*OF_ROWS, of=SNAPSHOTS) | {("attributes.results", EARLY)} | GONE,
+    ("raw.hub_stats", LATE): each(*OF_ROWS, "attributes.results", of=(LATE,)) | GONE,
     ("raw.cards", EARLY): each("components.cards", "attributes.results", of=(EARLY,)),
     ("components.cards", EARLY): each("components.claims", of=SNAPSHOTS) | {("attributes.results", EARLY)},
-    ("components.models", EARLY): each(*OF_MODELS, of=(EARLY,)) | each("trends.growth", of=SNAPSHOTS) | RELEASE,
-    ("components.models", LATE): each(*OF_MODELS, "trends.growth", of=(LATE,)) | each(*OF_LATEST, of=BUCKETS) | RELEASE,
+    ("components.models", EARLY): each(*OF_MODELS, of=(EARLY,)) | each("trends.growth", of=SNAPSHOTS) | RELEASE | GONE,
+    ("components.models", LATE): each(*OF_MODELS, "trends.growth", of=(LATE,))
+    | each(*OF_LATEST, of=BUCKETS)
+    | RELEASE
+    | GONE
+    | SAID,
     ("features.models", "bucket-01"): each(*REGION_TABLES[1:], of=("bucket-01",)) | RELEASE,
     ("distances.neighbors", "bucket-00"): each(*REGION_TABLES[3:], of=("bucket-00",)) | RELEASE,
-    ("edges.charted", "bucket-00"): {("edges.arrivals", "bucket-00")} | RELEASE,
+    ("edges.charted", "bucket-00"): {("edges.arrivals", "bucket-00")} | RELEASE | GONE | SAID,
     ("release.checks", None): {("release.files", None)},
     ("release.files", None): {("release.published", None)},
 }
@@ -217,8 +224,7 @@ def test_a_later_snapshot_is_what_regions_are_charted_from(atlas: Atlas, tmp_pat
     assert set(made) == (
         each(*of_a_snapshot, of=("2026-01-01",))
         | each(*REGION_TABLES, of=BUCKETS)
-        | RELEASE
-        | {("release.published", None)}
+        | each(*(t for t in TABLES if t.startswith("release.")), of=(None,))
     )
     assert make_all(atlas, (*SNAPSHOTS, "2026-01-01")) == []
 

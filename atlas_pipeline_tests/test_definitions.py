@@ -6,8 +6,10 @@ import dagster as dg
 import pytest
 import yaml
 
+from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.definitions import build_defs
-from atlas_pipeline.schema import STAGES, TABLES
+from atlas_pipeline.raw.sources import find_snapshots
+from atlas_pipeline.schema import STAGES, TABLES, contract_of
 from atlas_pipeline.settings import Settings
 from atlas_pipeline.storage import project_file
 
@@ -55,6 +57,24 @@ def test_the_graph_is_as_reviewed(defs, snapshot):
         lines += [f"  check {check.name}" for check in checks]
     lines += [f"job {job.name}" for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
     assert "\n".join(lines) == snapshot
+
+
+def test_weekly_schedule_is_off_and_asks_for_the_snapshots_that_are_new(tmp_path, demo_hub, instance):
+    made = Atlas(Settings(home=str(tmp_path / "home"), hub_stats=str(demo_hub.hub_stats)))
+    (schedule,) = build_defs(made.settings).schedules
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    names = [source.snapshot for source in find_snapshots(made.settings)]
+
+    def asked():
+        with dg.build_schedule_context(instance, resources={"atlas": made}) as context:
+            return schedule(context)
+
+    assert [request.partition_key for request in asked()] == names
+    assert set(names) <= set(instance.get_dynamic_partitions("snapshot"))
+    for name in names:
+        empty = contract_of("raw.hub_stats").arrow_schema.empty_table()
+        made.store.write("raw.hub_stats", empty, partition=name)
+    assert isinstance(asked(), dg.SkipReason)
 
 
 def test_every_table_has_a_blocking_contract_check(defs):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import version as package_version
 from typing import IO, Final
 
 import pyarrow as pa
 
-from atlas_pipeline.release.card import write_card
+from atlas_pipeline.release.card import source_revisions, write_card
 from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.release.graph_files import write_graph_files
 from atlas_pipeline.release.versions import release_notes, version_of
 from atlas_pipeline.release.warehouse import build_warehouse
-from atlas_pipeline.schema import RELEASED, Column, TableContract, contract_of
+from atlas_pipeline.schema import RELEASED, STAGES, Column, TableContract, contract_of
 from atlas_pipeline.schema.dictionary import data_dictionary
 from atlas_pipeline.settings import Settings
-from atlas_pipeline.storage import Receipt, TableStore
+from atlas_pipeline.storage import Receipt, TableStore, code_digest
 
 FOLDER: Final = "release"
 DATABASE: Final = "atlas.duckdb"
@@ -56,7 +57,7 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     build_warehouse(store, f"{FOLDER}/{DATABASE}")
     files.append(_file(DATABASE, None, None))
     _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})
-    described = json.dumps(_datapackage(files, settings, version), indent=1, sort_keys=True)
+    described = json.dumps(_datapackage(files, settings, version) | _origin(store), indent=1, sort_keys=True)
     files.append(_file(DATAPACKAGE, *store.files.write(f"{FOLDER}/{DATAPACKAGE}", described.encode())))
     return pa.Table.from_pylist(files, contract_of("release.files").arrow_schema)
 
@@ -115,6 +116,18 @@ def _datapackage(files: list[dict[str, object]], settings: Settings, version: st
         "resources": resources,
         "files": further,
         "settings": used,
+    }
+
+
+def _origin(store: TableStore) -> dict[str, object]:
+    """What the release was made from: the files of the snapshots, and the code, by version and by digest."""
+    code = {"name": "atlas-pipeline", "version": package_version("atlas-pipeline")}
+    return {
+        "sources": [
+            {"title": f"hub-stats of {each['snapshot']}", "revision": each["source_revision"]}
+            for each in source_revisions(store)
+        ],
+        "code": code | {"sha256": {stage: code_digest(stage) for stage in STAGES}},
     }
 
 

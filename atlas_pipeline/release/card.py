@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version as package_version
+
 import pyarrow as pa
 from huggingface_hub import DatasetCardData
 
-from atlas_pipeline.release.markdown import markdown_table
+from atlas_pipeline.release.markdown import code, markdown_table
 from atlas_pipeline.release.warehouse import MACROS, said_in
 from atlas_pipeline.schema import RELEASED, contract_of
+from atlas_pipeline.schema.components import MODELS_MADE_FROM
 from atlas_pipeline.storage import TableStore, load_query
 
 
@@ -75,8 +78,12 @@ def write_card(store: TableStore, checks: pa.Table, *, version: str, repo_id: st
         _coverage(known),
         _tables(store),
         _known_gaps(),
+        _imputation(),
+        _columns(),
+        _provenance(store),
         _checks(checks),
         _use(where),
+        _citation(version, repo_id),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -108,7 +115,10 @@ def _tables(store: TableStore) -> str:
         n_rows = sum(receipt.rows for receipt in store.receipts(table).values() if receipt)
         contract = contract_of(table)
         rows.append((f"`{table}`", contract.grain, ", ".join(f"`{k}`" for k in contract.full_key), n_rows))
-    intro = "Columns, types and units stand in `data_dictionary.md`, checksums in `datapackage.json`."
+    intro = (
+        "Columns, types and units stand in `data_dictionary.md`, checksums in `datapackage.json`, what is new since "
+        "the last release in `CHANGES.md`."
+    )
     return f"## Tables\n\n{markdown_table(('table', 'one row per', 'key', 'rows'), rows)}\n\n{intro}"
 
 
@@ -123,6 +133,58 @@ def _known_gaps() -> str:
         "- Downloads are those of 30 days before a snapshot; do not add them across snapshots.\n"
         "- A value in `attributes.imputed` is a vote of sibling models. It never replaces a reported value.\n"
         "- Removed models are known only if an earlier snapshot had them or a child still names them."
+    )
+
+
+def _imputation() -> str:
+    return (
+        "## What is reported and what is filled in\n\n"
+        "What a source reported stands in `components.models` and `attributes.evaluations`, untouched by what follows "
+        "from it. What is filled in stands beside it, in `attributes.imputed` (votes of relatives, with their number "
+        "and a confidence) and `attributes.imputed_evaluations` (with an expected error), each with the reported "
+        "value where there is one, so that it can be left out or checked. Documented edges have `origin = "
+        "'documented'` in `edges.charted`, found ones `'charted'`: filter by that where only what authors say counts."
+    )
+
+
+def _columns() -> str:
+    rows = [(f"`{column}`", ", ".join(f"`{name}`" for name in sources)) for column, sources in MODELS_MADE_FROM.items()]
+    intro = "Columns of `components.models` and the columns of hub-stats that they are read from:"
+    return f"## From raw to clean\n\n{intro}\n\n{markdown_table(('column', 'made from'), rows)}"
+
+
+def _provenance(store: TableStore) -> str:
+    sources = source_revisions(store)
+    rows = [(code(each["snapshot"]), code(each["source_revision"])) for each in sources]
+    text = (
+        "## Where it comes from\n\n"
+        "Metadata of models as a hub's [hub-stats](https://huggingface.co/datasets/cfahlgren1/hub-stats) publishes "
+        "them, and sampled rows of weight files. Every model keeps the license of its author, which "
+        "`components.models` names; names, dates, counts and edges are facts about models, not their content. Texts "
+        "of model cards are not part of the release. Made by atlas-pipeline "
+        f"{package_version('atlas-pipeline')}; settings and checksums stand in `datapackage.json`."
+    )
+    return text + ("\n\n" + markdown_table(("snapshot", "commit or sha256 of its file"), rows) if rows else "")
+
+
+def source_revisions(store: TableStore) -> list[dict[str, str]]:
+    """Snapshot and source_revision of each file that was read."""
+    with store.connect({"raw.hub_stats": None}, optional=("raw.hub_stats",)) as connection:
+        query = "select distinct snapshot, source_revision from raw.hub_stats order by all"
+        rows: list[dict[str, str]] = connection.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+def _citation(version: str, repo_id: str) -> str:
+    place = f",\n  url = {{https://huggingface.co/datasets/{repo_id}}}" if repo_id else ""
+    year = version.split(".", maxsplit=1)[0]
+    return (
+        "## How to cite\n\n"
+        "Name the version: the next one says other things.\n\n"
+        f"```bibtex\n@misc{{model_atlas_{version.replace('.', '_')},\n  title = {{Model atlas}},\n  version = "
+        f"{{{version}}},\n  year = {{{year}}}{place}\n}}\n```\n\n"
+        "The idea of an atlas of models, and what its figures are compared with: *Charting and Navigating Hugging "
+        "Face's Model Atlas* (Horwitz and others, 2025)."
     )
 
 
@@ -146,6 +208,8 @@ def _use(where: str) -> str:
         "```python\nimport duckdb\n\natlas = duckdb.connect('atlas.duckdb', read_only=True)\n"
         "atlas.sql(\"from descendants('ORG/MODEL')\")\n"
         "atlas.sql('from atlas_models order by sub_tree_downloads desc limit 10')\n```\n\n"
+        "```python\nimport pandas as pd\n\nedges = pd.read_parquet('tables/edges/charted')\n"
+        "print(edges.groupby(['origin', 'relation']).confidence.describe())\n```\n\n"
         "Macros of `atlas.duckdb`, each over documented and charted edges; the confidence of a way is that of its "
         "weakest edge. Where the file is attached beside others, `use` it first.\n\n"
         + markdown_table(("macro", "what it gives"), macros)

@@ -207,6 +207,30 @@ MODELS = TableContract(
     ),
 )
 
+MODELS_MADE_FROM = {
+    "model_id": ("id",),
+    "author": ("author",),
+    "created_at": ("createdAt",),
+    "created_at_is_floor": ("createdAt",),
+    "last_modified_at": ("lastModified",),
+    "downloads_30d": ("downloads",),
+    "downloads_all_time": ("downloadsAllTime",),
+    "likes": ("likes",),
+    "pipeline_tag": ("pipeline_tag",),
+    "modality": ("pipeline_tag",),
+    "library_name": ("library_name",),
+    "model_type": ("config", "gguf", "tags"),
+    "architecture": ("config",),
+    "license": ("tags", "cardData"),
+    "n_parameters": ("safetensors", "gguf"),
+    "is_quantized": ("config", "gguf", "baseModels", "tags", "safetensors", "siblings"),
+    "has_card": ("siblings", "cardData"),
+    "has_weights": ("siblings", "safetensors", "gguf"),
+    "presence": ("id", "siblings", "safetensors", "gguf"),
+    "restored_from": ("id",),
+}
+"""Columns of raw.hub_stats that each column of components.models is made from."""
+
 REGIONS = TableContract(
     name="components.regions",
     grain="model",

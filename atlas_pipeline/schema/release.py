@@ -189,7 +189,15 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
         partitioned_by=None,
         key=("path",),
         inputs=(Input("release.checks", "all"), *everything),
-        settings=("release_repo", "seed", "n_neurons", "leaves_per_node", "n_neighbors", "large_region_models"),
+        settings=(
+            "release_repo",
+            "release_fix",
+            "seed",
+            "n_neurons",
+            "leaves_per_node",
+            "n_neighbors",
+            "large_region_models",
+        ),
         columns=(
             Column("path", TEXT, "Path within the release.", nullable=False),
             Column("table", TEXT, "The table that the file holds a partition of; null for other files."),
@@ -207,7 +215,7 @@ def contracts(released: tuple[str, ...]) -> tuple[TableContract, ...]:
         partitioned_by=None,
         key=("version",),
         inputs=(Input("release.files", "all"),),
-        settings=("release_repo",),
+        settings=("release_repo", "release_fix"),
         columns=(
             Column("version", TEXT, "Version of the release: the date of its last snapshot.", nullable=False),
             Column("repo_id", TEXT, "Hub data set; null for a dry run."),

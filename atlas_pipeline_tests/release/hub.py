@@ -8,9 +8,10 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 REPO = "org/atlas"
+FOLDER = {"type": "directory", "oid": "0" * 40}
 LARGE = (".parquet", ".duckdb")
 
 
@@ -72,7 +73,7 @@ class Hub:
         self.at[oid] = dict(self.files)
         return oid
 
-    def answer(self, method: str, path: str, body: bytes) -> object:
+    def answer(self, method: str, path: str, query: str, body: bytes) -> object:
         """What the API answers; None for a path that it does not know."""
         api = f"/api/datasets/{REPO}"
         if path == "/api/repos/create":
@@ -82,9 +83,9 @@ class Hub:
         if path == f"{api}/refs":
             tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": oid} for n, oid in self.tags.items()]
             return {"branches": [], "tags": tags, "converts": []}
-        if match := re.fullmatch(rf"{api}/tree/(\w+)", path):
-            files = self.files if match[1] == "main" else self.at[match[1]]
-            return [self.entry(name, content) for name, content in files.items()]
+        if match := re.fullmatch(rf"{api}/tree/([^/]+)(?:/(.*))?", path):
+            files, below = self.at.get(self.commit_of(match[1]), self.files), f"{match[2]}/" if match[2] else ""
+            return self.listing(files, below, is_recursive="recursive=true" in query)
         if path == f"{api}/preupload/main":
             names = [file["path"] for file in json.loads(body)["files"]]
             oids = {
@@ -102,8 +103,16 @@ class Hub:
         if path == f"{api}/commit/main":
             oid = self.commit([json.loads(line) for line in body.splitlines() if line])
             return {"success": True, "commitOid": oid, "commitUrl": f"{self.endpoint}/datasets/{REPO}/commit/{oid}"}
-        if path == f"{api}/revision/main":
-            return {"id": REPO, "sha": self.commits[-1], "siblings": [], "private": False}
+        if match := re.fullmatch(rf"{api}(?:/revision/([^/]+))?", path):
+            if (oid := self.commit_of(match[1] or "main")) not in self.at:
+                return None
+            siblings = [{"rfilename": name} for name in self.at[oid]]
+            return {"id": REPO, "sha": oid, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
+        if match := re.fullmatch(rf"{api}/paths-info/([^/]+)", path):
+            files, wanted = self.at[self.commit_of(match[1])], parse_qs(body.decode())["paths"]
+            return [self.entry(name, files[name]) for name in wanted if name in files] + [
+                FOLDER | {"path": name} for name in wanted if any(each.startswith(f"{name}/") for each in files)
+            ]
         if method == "POST" and (match := re.fullmatch(rf"{api}/tag/(\w+)", path)):
             self.tags[json.loads(body)["tag"]] = match[1]
             return {}
@@ -117,6 +126,15 @@ class Hub:
             entry |= {"oid": "0" * 40, "lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 130}}
         return entry
 
+    def listing(self, files: dict[str, bytes], below: str, *, is_recursive: bool) -> list[dict]:
+        """Files below a folder, those deeper down as the folders that they lie in unless all are asked for."""
+        names = [name for name in files if name.startswith(below)]
+        direct = [name for name in names if is_recursive or "/" not in name.removeprefix(below)]
+        folders = {below + name.removeprefix(below).split("/")[0] for name in set(names) - set(direct)}
+        return [self.entry(name, files[name]) for name in direct] + [
+            FOLDER | {"path": name} for name in sorted(folders)
+        ]
+
     def wanted(self, asked: dict) -> dict:
         """What is to be done for a large file: nothing, if it is there."""
         upload = {"upload": {"href": f"{self.endpoint}/lfs/{asked['oid']}", "header": {}}}
@@ -125,10 +143,12 @@ class Hub:
     def resolve(self, path: str) -> tuple[str, bytes] | None:
         """Commit and content of a file of the data set, under a tag."""
         match = re.fullmatch(rf"/datasets/{REPO}/resolve/([^/]+)/(.+)", path)
-        if match is None or match[1] not in self.tags:
-            return None
-        oid = self.tags[match[1]]
-        return oid, self.at[oid][match[2]]
+        files = self.at.get(oid := self.commit_of(match[1]), {}) if match else {}
+        return (oid, files[match[2]]) if match and match[2] in files else None
+
+    def commit_of(self, revision: str) -> str:
+        """The commit of a tag, of ``main``, or of a commit's own id."""
+        return self.tags.get(revision, self.commits[-1] if revision == "main" and self.commits else revision)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         hub = self
@@ -171,8 +191,14 @@ class Hub:
                     said = json.dumps({"error": f"not with the token {token}"}).encode()
                     self.send(hub.failing[1], said, X_Error_Message=f"not with the token {token}")
                 elif (file := hub.resolve(path)) is not None:
-                    self.send(200, file[1], ETag=f'"{blob(file[1])}"', X_Repo_Commit=file[0])
-                elif (found := hub.answer(self.command, path, body)) is not None:
+                    start, end = 0, len(file[1])
+                    if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+                        start, end = int(asked[1]), min(end, int(asked[2] or end - 1) + 1)
+                    about = {"ETag": f'"{blob(file[1])}"', "X_Repo_Commit": file[0], "Accept_Ranges": "bytes"}
+                    if asked:
+                        about["Content_Range"] = f"bytes {start}-{end - 1}/{len(file[1])}"
+                    self.send(206 if asked else 200, file[1][start:end], **about)
+                elif (found := hub.answer(self.command, path, self.path.lower().partition("?")[2], body)) is not None:
                     self.send(200, json.dumps(found).encode(), Content_Type="application/json")
                 else:
                     self.send(404, b"{}", X_Error_Code="EntryNotFound")

@@ -9,9 +9,18 @@ from huggingface_hub import DatasetCard
 
 from atlas_pipeline.release.bundle import make_bundle
 from atlas_pipeline.release.card import facts, write_card
-from atlas_pipeline.schema import RELEASED
+from atlas_pipeline.schema import RELEASED, contract_of
+from atlas_pipeline.schema.components import MODELS_MADE_FROM
 from atlas_pipeline.storage import TableStore
-from atlas_pipeline_tests.quality.sound_tables import PARTITIONS, SNAPSHOTS, loose_table, row, sound_rows, write_home
+from atlas_pipeline_tests.quality.sound_tables import (
+    BASE,
+    PARTITIONS,
+    SNAPSHOTS,
+    loose_table,
+    row,
+    sound_rows,
+    write_home,
+)
 
 HOSTILE = (
     "evil/a|b|c",
@@ -176,6 +185,35 @@ def test_python_snippets_are_python_and_those_for_duckdb_run(release, monkeypatc
     last = parsed[run[0]].body[-1]
     assert len(eval(compile(ast.Expression(last.value), "README.md", "eval"), scope).fetchall()) == 7  # noqa: S307
     scope["atlas"].close()
+
+
+def test_pandas_snippet_runs_in_the_release_folder(release, monkeypatch, capsys):
+    (text,) = [t for t in snippets((release / "README.md").read_text(), "python") if "import pandas" in t]
+    monkeypatch.chdir(release)
+    scope: dict = {}
+    exec(compile(text, "README.md", "exec"), scope)  # noqa: S102  the card's own snippet
+    assert len(scope["edges"]) == 5
+    assert "finetune" in capsys.readouterr().out
+
+
+def test_columns_are_said_to_be_made_from_columns_that_there_are(store):
+    raw = {column.name for column in contract_of("raw.hub_stats").columns}
+    clean = {column.name for column in contract_of("components.models").columns}
+    assert clean == MODELS_MADE_FROM.keys() | {"snapshot"}
+    assert {name for names in MODELS_MADE_FROM.values() for name in names} <= raw
+    assert ["`license`", "`tags`, `cardData`"] in shown(card_of(store), "From raw to clean")
+
+
+def test_sources_code_and_version_to_cite_are_named(store):
+    rows = [row("raw.hub_stats", snapshot=s, id=BASE, source_revision=f"revision-{s}") for s in SNAPSHOTS]
+    for snapshot, each in zip(SNAPSHOTS, rows, strict=True):
+        store.write("raw.hub_stats", loose_table("raw.hub_stats", [each]), partition=snapshot)
+    card = card_of(store, repo_id="org/atlas")
+    expected = [[f"`{s}`", f"`revision-{s}`"] for s in SNAPSHOTS]
+    assert shown(card, "Where it comes from") == expected
+    assert "version = {2026.02.01}" in card
+    assert "url = {https://huggingface.co/datasets/org/atlas}" in card
+    assert "url = " not in card_of(store, repo_id="")
 
 
 def test_hub_snippet_names_the_repository_and_a_config_that_there_is(store):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import huggingface_hub
+import pandas as pd
 import pytest
 
 from atlas_pipeline.release.bundle import make_bundle
@@ -44,7 +45,8 @@ def client(hub, monkeypatch, tmp_path):
     monkeypatch.setattr(_http.time, "sleep", lambda _: None)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return hub
+    yield hub
+    huggingface_hub.close_session()
 
 
 @pytest.fixture
@@ -201,6 +203,15 @@ def test_path_out_of_the_folder_is_refused(client, store, files, path):
     with pytest.raises(PublishError, match="is no path within a release"):
         upload(store, type(files).from_pylist(rows, files.schema))
     assert client.requests == []
+
+
+def test_published_tables_are_read_where_they_lie(client, store, files):
+    upload(store, files)
+    filesystem = huggingface_hub.HfFileSystem(endpoint=client.endpoint, token=TOKEN, skip_instance_cache=True)
+    paths = filesystem.glob(f"datasets/{REPO}@{TAG}/tables/edges/charted/*.parquet")
+    parts = [pd.read_parquet(filesystem.open(path)) for path in paths]
+    assert len(parts) == 2
+    assert sum(len(part) for part in parts) == 5
 
 
 UPLOAD = """
