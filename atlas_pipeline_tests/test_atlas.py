@@ -173,6 +173,7 @@ OF_ROWS = ("components.claims", "components.parents", "components.models")
 OF_LATEST = tuple(name for name in REGION_TABLES if name != "features.tensors")
 RELEASE = each("release.checks", "release.files", of=(None,))
 GONE = {("release.tombstones", None)}
+MAP = {("release.positions", None)}
 SAID = {("release.editions", None)}
 CHANGED_INPUTS = {
     ("raw.hub_stats", EARLY): each(*OF_ROWS, of=SNAPSHOTS) | {("attributes.results", EARLY)} | GONE,
@@ -184,10 +185,11 @@ CHANGED_INPUTS = {
     | each(*OF_LATEST, of=BUCKETS)
     | RELEASE
     | GONE
+    | MAP
     | SAID,
     ("features.models", "bucket-01"): each(*REGION_TABLES[1:], of=("bucket-01",)) | RELEASE,
     ("distances.neighbors", "bucket-00"): each(*REGION_TABLES[3:], of=("bucket-00",)) | RELEASE,
-    ("edges.charted", "bucket-00"): {("edges.arrivals", "bucket-00")} | RELEASE | GONE | SAID,
+    ("edges.charted", "bucket-00"): {("edges.arrivals", "bucket-00")} | RELEASE | GONE | MAP | SAID,
     ("release.checks", None): {("release.files", None)},
     ("release.files", None): {("release.published", None)},
 }

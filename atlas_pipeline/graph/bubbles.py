@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-WIDEST_RING: Final = 30
-"""So many leaves stand in one ring and all have their parent among their ten nearest: 2 sin(5 pi / 30) = 1."""
+WIDEST_RING: Final = 29
+"""So many leaves stand in one ring and all have their parent among their ten nearest: 2 sin(5 pi / 29) > 1."""
 
-SLACK: Final = 1.08
+SLACK: Final = 1.12
 """Space along a spiral beyond what its circles need, which lie on an arc and not on a line."""
 
 ROUNDS: Final = 24
@@ -146,7 +146,7 @@ class _Bubbles:
         self.heart[own], self.flower[own] = -middle, reached
 
     def _scatter(self, leaf: np.ndarray, reach: np.ndarray) -> None:
-        """Leaves around their parents: up to thirty in a ring, more in a spiral."""
+        """Leaves around their parents: a few in a ring, more in a spiral."""
         start = _starts(self.parent[leaf])
         own = self.parent[leaf[start]]
         count = np.diff(np.append(start, len(leaf)))
@@ -169,7 +169,7 @@ class _Bubbles:
         """
         up = self.parent[child]
         start = _starts(up)
-        own, count = up[start], np.diff(np.append(start, len(child)))
+        count = np.diff(np.append(start, len(child)))
         inner = reach[up]
         # All of a ring touch the largest circle's ring from within: seats are as far out as the largest needs.
         half = np.arcsin(self.circle[child] / (inner + self.circle[child]))
@@ -187,7 +187,6 @@ class _Bubbles:
         self.seat[child[seated]] = ((inner + self.circle[child]) * np.exp(1j * angle))[seated]
         last = seated[np.append(np.diff(up[seated]) != 0, True)]
         reach[up[last]] += 2.0 * self.circle[child[last]]
-        del own
         return child[~is_in]
 
     def _wind(self, node: np.ndarray) -> None:

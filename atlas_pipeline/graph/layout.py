@@ -157,7 +157,7 @@ def _grid(was: np.ndarray, reach: float) -> np.ndarray:
     x, y = _annulus(start / SINGLE_SIDE, np.sqrt((start / SINGLE_SIDE) ** 2 + n / np.pi) + 2.0)
     half = int(np.abs(x).max())
     column, row = (np.rint(np.nan_to_num(part, nan=0.0) / SINGLE_SIDE) for part in (was.real, was.imag))
-    stays = np.isfinite(was) & (np.hypot(column, row) * SINGLE_SIDE >= start)
+    stays = np.isfinite(was) & (np.hypot(column, row) * SINGLE_SIDE >= reach + MARGIN)
     stays &= (np.abs(column) <= half) & (np.abs(row) <= half)
     width = 2 * half + 1
     number = np.where(stays, (column + half) * width + row + half, -1 - np.arange(n)).astype(np.int64)
