@@ -1,0 +1,325 @@
+/** Draws the atlas with deck.gl, and finds the model at a place. */
+
+import { Deck, OrthographicView, type Layer } from "@deck.gl/core";
+import { LineLayer, ScatterplotLayer } from "@deck.gl/layers";
+import KDBush from "kdbush";
+import type { Appearance } from "./appearance";
+import type { Atlas } from "./data";
+
+/** Rows of a layer. While the view moves, only so many of the most important ones are drawn as keep it smooth. */
+const STRIP = 16_384;
+const SLOW_FRAME = 40;
+const FAST_FRAME = 22;
+const STILL_AFTER = 160;
+const NEAR_PIXELS = 10;
+const LABELS = 36;
+const DEEPEST = 7;
+const HIGHLIGHT = { light: [11, 95, 165], dark: [124, 192, 255] } as const;
+
+interface View {
+  target: [number, number];
+  zoom: number;
+}
+
+interface Wrapped {
+  value: Float32Array | Uint8Array;
+  size: number;
+}
+
+export class Scene {
+  private readonly deck: Deck<OrthographicView>;
+  private view: View = { target: [0, 0], zoom: 0 };
+  private moving = false;
+  private stillTimer = 0;
+  private detail = 1;
+  private lastFrame = 0;
+  private nearby: KDBush | undefined;
+  private highlight = { model: -1, edges: [] as number[], strong: [] as number[] };
+  private readonly wrapped = new Map<string, Wrapped>();
+  showEdges = true;
+  showNames = true;
+  /** Milliseconds between frames while the view moved, the latest last. */
+  readonly frames: number[] = [];
+
+  constructor(
+    private readonly atlas: Atlas,
+    private readonly appearance: Appearance,
+    private readonly stage: HTMLElement,
+    private readonly labels: HTMLElement,
+    chosen: (model: number) => void,
+  ) {
+    this.home();
+    this.deck = new Deck<OrthographicView>({
+      parent: stage as HTMLDivElement,
+      views: new OrthographicView({ id: "map", flipY: false }),
+      viewState: this.viewState(),
+      controller: { scrollZoom: { speed: 0.01, smooth: false }, keyboard: false, inertia: false, dragRotate: false },
+      onViewStateChange: ({ viewState }) => {
+        const { target, zoom } = viewState as unknown as { target: number[]; zoom: number | [number, number] };
+        this.look({ target: [target[0], target[1]], zoom: Array.isArray(zoom) ? zoom[0] : zoom });
+      },
+      onAfterRender: () => this.measure(),
+      onError: (error) => console.error(error.message),
+      layers: [],
+    });
+    this.listen(chosen);
+  }
+
+  /** Show everything. */
+  home(): void {
+    const { least_x, greatest_x, least_y, greatest_y } = this.atlas.index;
+    const [width, height] = [this.stage.clientWidth || 800, this.stage.clientHeight || 600];
+    const zoom = Math.log2(0.92 * Math.min(width / (greatest_x - least_x + 4), height / (greatest_y - least_y + 4)));
+    this.view = { target: [(least_x + greatest_x) / 2, (least_y + greatest_y) / 2], zoom: Math.min(zoom, 5) };
+    if (this.deck) this.look(this.view);
+  }
+
+  flyTo(model: number, zoom = 3.5): void {
+    const { x, y } = this.atlas.models;
+    this.look({ target: [x[model], y[model]], zoom: Math.max(this.view.zoom, zoom) });
+  }
+
+  move(right: number, up: number, closer: number): void {
+    const { target, zoom } = this.view;
+    const step = 80 / 2 ** zoom;
+    this.look({ target: [target[0] + right * step, target[1] + up * step], zoom: zoom + closer });
+  }
+
+  /** Mark a model with edges around it; those of the path to its source stand out. */
+  mark(model: number, edges: number[], strong: number[]): void {
+    this.highlight = { model, edges, strong };
+    this.draw();
+  }
+
+  /** Take in what was loaded or painted since. */
+  refresh(): void {
+    this.wrapped.clear();
+    this.draw();
+    this.name();
+  }
+
+  /** Index all places; models cannot be pointed at before. */
+  indexPlaces(): void {
+    const { x, y } = this.atlas.models;
+    const nearby = new KDBush(this.atlas.size, 64, Float32Array);
+    for (let at = 0; at < x.length; at++) nearby.add(x[at], y[at]);
+    this.nearby = nearby.finish();
+  }
+
+  /** The model nearest to a place of the stage, in pixels; -1 if there is none. */
+  at(left: number, top: number): number {
+    if (!this.nearby) return -1;
+    const scale = 2 ** this.view.zoom;
+    const [x, y] = this.unproject(left, top);
+    let best = -1;
+    let least = Infinity;
+    for (const model of this.nearby.within(x, y, NEAR_PIXELS / scale)) {
+      if (!this.appearance.isShown(model)) continue;
+      const away = Math.hypot(this.atlas.models.x[model] - x, this.atlas.models.y[model] - y) - this.appearance.radius[model];
+      if (away < least) [best, least] = [model, away];
+    }
+    return best;
+  }
+
+  /** Where a model is on the stage, in pixels. */
+  project(model: number): [number, number] {
+    const scale = 2 ** this.view.zoom;
+    const { x, y } = this.atlas.models;
+    const { clientWidth, clientHeight } = this.stage;
+    return [
+      (x[model] - this.view.target[0]) * scale + clientWidth / 2,
+      (this.view.target[1] - y[model]) * scale + clientHeight / 2,
+    ];
+  }
+
+  private unproject(left: number, top: number): [number, number] {
+    const scale = 2 ** this.view.zoom;
+    const { clientWidth, clientHeight } = this.stage;
+    return [
+      this.view.target[0] + (left - clientWidth / 2) / scale,
+      this.view.target[1] - (top - clientHeight / 2) / scale,
+    ];
+  }
+
+  private look(view: View): void {
+    this.view = { target: view.target, zoom: Math.min(Math.max(view.zoom, -8), DEEPEST) };
+    const started = !this.moving;
+    this.moving = true;
+    if (started) {
+      this.lastFrame = 0;
+      this.draw();
+    }
+    this.deck.setProps({ viewState: this.viewState() });
+    this.name();
+    clearTimeout(this.stillTimer);
+    this.stillTimer = window.setTimeout(() => {
+      this.moving = false;
+      this.draw();
+      this.name();
+    }, STILL_AFTER);
+  }
+
+  private viewState(): Record<string, unknown> {
+    return { target: [...this.view.target, 0], zoom: this.view.zoom, minZoom: -8, maxZoom: DEEPEST };
+  }
+
+  /** Adapt how much is drawn while moving to how long a frame takes. */
+  private measure(): void {
+    if (!this.moving) return;
+    const now = performance.now();
+    const took = this.lastFrame ? now - this.lastFrame : 0;
+    this.lastFrame = now;
+    if (!took || took > 2_000) return;
+    this.frames.push(took);
+    if (this.frames.length > 600) this.frames.shift();
+    const before = Math.ceil(this.detail);
+    const most = Math.max(this.atlas.size, this.atlas.edges.child.length) / STRIP;
+    if (took > SLOW_FRAME) this.detail = Math.max(this.detail * 0.8, 0.25);
+    else if (took < FAST_FRAME) this.detail = Math.min(this.detail * 1.1, Math.ceil(most));
+    if (Math.ceil(this.detail) !== before) this.draw();
+  }
+
+  private draw(): void {
+    const share = this.moving ? this.detail : Infinity;
+    const dark = this.appearance.look.dark;
+    const [red, green, blue] = HIGHLIGHT[dark ? "dark" : "light"];
+    const layers: Layer[] = [];
+    if (this.showEdges) {
+      this.strips(this.atlas.loaded.edges, share, (start, length, visible) => {
+        layers.push(
+          new LineLayer({
+            id: `edges-${start}`, visible, widthUnits: "pixels", getWidth: 1,
+            data: { length, attributes: {
+              getSourcePosition: this.part("from", start, length, 2),
+              getTargetPosition: this.part("to", start, length, 2),
+              getColor: this.part("edgeColour", start, length, 4),
+            } },
+          }),
+        );
+      });
+    }
+    layers.push(this.marked("marked-edges", this.highlight.edges, [red, green, blue, 150], 1.5));
+    layers.push(this.marked("marked-path", this.highlight.strong, [red, green, blue, 255], 4));
+    const models: Layer[] = [];
+    this.strips(this.atlas.loaded.models, share, (start, length, visible) => {
+      models.push(
+        new ScatterplotLayer({
+          id: `models-${start}`, visible, radiusUnits: "common", radiusMinPixels: 0.9, radiusMaxPixels: 60, stroked: false,
+          data: { length, attributes: {
+            getPosition: this.part("position", start, length, 2),
+            getRadius: this.part("radius", start, length, 1),
+            getFillColor: this.part("colour", start, length, 4),
+          } },
+        }),
+      );
+    });
+    // The most important ones lie on top.
+    layers.push(...models.reverse());
+    if (this.highlight.model >= 0) {
+      const { model } = this.highlight;
+      layers.push(
+        new ScatterplotLayer({
+          id: "chosen", data: [model], stroked: true, filled: false, radiusUnits: "common", radiusMinPixels: 8,
+          lineWidthUnits: "pixels", getLineWidth: 3, getLineColor: [red, green, blue, 255],
+          getPosition: (at: number) => [this.atlas.models.x[at], this.atlas.models.y[at]],
+          getRadius: (at: number) => this.appearance.radius[at] * 1.4,
+        }),
+      );
+    }
+    this.deck.setProps({ layers });
+  }
+
+  private marked(id: string, edges: number[], colour: [number, number, number, number], width: number): Layer {
+    const { from, to } = this.appearance;
+    return new LineLayer<number>({
+      id, data: edges, widthUnits: "pixels", getWidth: width, getColor: colour,
+      getSourcePosition: (edge) => [from[2 * edge], from[2 * edge + 1]],
+      getTargetPosition: (edge) => [to[2 * edge], to[2 * edge + 1]],
+      updateTriggers: { getColor: colour },
+    });
+  }
+
+  private strips(rows: number, share: number, made: (start: number, length: number, visible: boolean) => void): void {
+    for (let start = 0, strip = 0; start < rows; start += STRIP, strip++) {
+      const length = Math.min(STRIP, rows - start);
+      made(start, strip < share ? length : length, strip < share);
+    }
+  }
+
+  /** Part of an array; the same object as long as nothing changed, or it would be sent to the GPU again. */
+  private part(name: "from" | "to" | "edgeColour" | "position" | "radius" | "colour", start: number, length: number, size: number): Wrapped {
+    const key = `${name}-${start}`;
+    const known = this.wrapped.get(key);
+    if (known) return known;
+    const made = { value: this.appearance[name].subarray(size * start, size * (start + length)), size };
+    this.wrapped.set(key, made);
+    return made;
+  }
+
+  /** Names of the most important models in view, as far as they do not cover each other. */
+  private name(): void {
+    if (!this.showNames) return this.labels.replaceChildren();
+    const { clientWidth: width, clientHeight: height } = this.stage;
+    const taken = new Set<string>();
+    const made: HTMLElement[] = [];
+    const ids = this.atlas.models.ids;
+    const scale = 2 ** this.view.zoom;
+    for (const model of this.candidates()) {
+      if (made.length >= LABELS) break;
+      const [left, top] = this.project(model);
+      if (left < 0 || top < 0 || left > width || top > height || !this.appearance.isShown(model)) continue;
+      const text = ids[model];
+      const cells: string[] = [];
+      for (let column = Math.floor(left / 60); column <= Math.floor((left + 6 * text.length) / 60); column++) {
+        for (const row of [Math.floor(top / 16), Math.floor((top + 12) / 16)]) cells.push(`${column},${row}`);
+      }
+      if (cells.some((cell) => taken.has(cell))) continue;
+      cells.forEach((cell) => taken.add(cell));
+      const label = document.createElement("span");
+      label.textContent = text.slice(0, 60);
+      const beside = Math.min(this.appearance.radius[model] * scale, 60) + 3;
+      label.style.transform = `translate(${Math.round(left + beside)}px, ${Math.round(top - 7)}px)`;
+      made.push(label);
+    }
+    this.labels.replaceChildren(...made);
+  }
+
+  private candidates(): Iterable<number> {
+    const [x0, y1] = this.unproject(0, 0);
+    const [x1, y0] = this.unproject(this.stage.clientWidth, this.stage.clientHeight);
+    const { least_x, greatest_x, least_y, greatest_y } = this.atlas.index;
+    const share = ((x1 - x0) * (y1 - y0)) / Math.max((greatest_x - least_x) * (greatest_y - least_y), 1);
+    if (this.nearby && share < 0.02) {
+      return this.nearby.range(x0, y0, x1, y1).sort((a, b) => a - b).slice(0, 4 * LABELS);
+    }
+    return Array.from({ length: Math.min(this.atlas.loaded.models, 4_000) }, (_, at) => at);
+  }
+
+  private listen(chosen: (model: number) => void): void {
+    const tip = document.createElement("div");
+    tip.className = "tip panel";
+    tip.hidden = true;
+    this.stage.after(tip);
+    let pressed: [number, number] = [0, 0];
+    const place = (event: PointerEvent): [number, number] => {
+      const { left, top } = this.stage.getBoundingClientRect();
+      return [event.clientX - left, event.clientY - top];
+    };
+    this.stage.addEventListener("pointerdown", (event) => (pressed = place(event)), true);
+    this.stage.addEventListener("pointerup", (event) => {
+      const [left, top] = place(event);
+      if (Math.hypot(left - pressed[0], top - pressed[1]) < 4) chosen(this.at(left, top));
+    }, true);
+    this.stage.addEventListener("pointermove", (event) => {
+      const [left, top] = place(event);
+      const model = event.buttons ? -1 : this.at(left, top);
+      tip.hidden = model < 0;
+      this.stage.style.cursor = model < 0 ? "" : "pointer";
+      if (model < 0) return;
+      tip.textContent = this.atlas.models.ids[model];
+      tip.style.transform = `translate(${Math.min(left + 14, this.stage.clientWidth - 260)}px, ${top + 14}px)`;
+    });
+    this.stage.addEventListener("pointerleave", () => (tip.hidden = true));
+    new ResizeObserver(() => this.name()).observe(this.stage);
+  }
+}
