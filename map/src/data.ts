@@ -42,7 +42,7 @@ export class Atlas {
 
   constructor(readonly index: Index) {
     const total = (kind: "models" | "edges") => index.pieces.reduce((sum, piece) => sum + piece[kind], 0);
-    this.models = { ...made(MODEL_COLUMNS, total("models")), ids: [] } as Models;
+    this.models = Object.assign(made(MODEL_COLUMNS, total("models")) as Columns<typeof MODEL_COLUMNS>, { ids: [] });
     this.edges = made(EDGE_COLUMNS, total("edges")) as Edges;
   }
 

@@ -190,9 +190,9 @@ export class Scene {
           new LineLayer({
             id: `edges-${start}`, visible, widthUnits: "pixels", getWidth: 1,
             data: { length, attributes: {
-              getSourcePosition: this.part("from", start, length, 2),
-              getTargetPosition: this.part("to", start, length, 2),
-              getColor: this.part("edgeColour", start, length, 4),
+              getSourcePosition: this.part("from", start, 2),
+              getTargetPosition: this.part("to", start, 2),
+              getColor: this.part("edgeColour", start, 4),
             } },
           }),
         );
@@ -206,9 +206,9 @@ export class Scene {
         new ScatterplotLayer({
           id: `models-${start}`, visible, radiusUnits: "common", radiusMinPixels: 0.9, radiusMaxPixels: 60, stroked: false,
           data: { length, attributes: {
-            getPosition: this.part("position", start, length, 2),
-            getRadius: this.part("radius", start, length, 1),
-            getFillColor: this.part("colour", start, length, 4),
+            getPosition: this.part("position", start, 2),
+            getRadius: this.part("radius", start, 1),
+            getFillColor: this.part("colour", start, 4),
           } },
         }),
       );
@@ -242,16 +242,16 @@ export class Scene {
   private strips(rows: number, share: number, made: (start: number, length: number, visible: boolean) => void): void {
     for (let start = 0, strip = 0; start < rows; start += STRIP, strip++) {
       const length = Math.min(STRIP, rows - start);
-      made(start, strip < share ? length : length, strip < share);
+      made(start, Math.min(length, Math.ceil(Math.max(share - strip, 0) * STRIP)), strip < share);
     }
   }
 
   /** Part of an array; the same object as long as nothing changed, or it would be sent to the GPU again. */
-  private part(name: "from" | "to" | "edgeColour" | "position" | "radius" | "colour", start: number, length: number, size: number): Wrapped {
+  private part(name: "from" | "to" | "edgeColour" | "position" | "radius" | "colour", start: number, size: number): Wrapped {
     const key = `${name}-${start}`;
     const known = this.wrapped.get(key);
     if (known) return known;
-    const made = { value: this.appearance[name].subarray(size * start, size * (start + length)), size };
+    const made = { value: this.appearance[name].subarray(size * start, size * (start + STRIP)), size };
     this.wrapped.set(key, made);
     return made;
   }
