@@ -12,6 +12,8 @@ import pyarrow as pa
 from atlas_pipeline.release.card import source_revisions, write_card
 from atlas_pipeline.release.gate import ReleaseRefused
 from atlas_pipeline.release.graph_files import write_graph_files
+from atlas_pipeline.release.map_files import TABLES as MAP_TABLES
+from atlas_pipeline.release.map_files import map_files
 from atlas_pipeline.release.versions import release_notes, version_of
 from atlas_pipeline.release.warehouse import build_warehouse
 from atlas_pipeline.schema import RELEASED, STAGES, Column, TableContract, contract_of
@@ -23,6 +25,7 @@ FOLDER: Final = "release"
 DATABASE: Final = "atlas.duckdb"
 DATAPACKAGE: Final = "datapackage.json"
 GRAPHS: Final = "graphs"
+MAP: Final = "map"
 CHUNK: Final = 1 << 20
 
 
@@ -54,6 +57,9 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
     graphs = write_graph_files(store, f"{FOLDER}/{GRAPHS}")
     files += [_file(f"{GRAPHS}/{path}", size, digest) for path, size, digest in graphs]
+    with store.connect(dict.fromkeys(MAP_TABLES), optional=MAP_TABLES) as connection:
+        for name, content in map_files(connection, version):
+            files.append(_file(f"{MAP}/{name}", *store.files.write(f"{FOLDER}/{MAP}/{name}", content)))
     build_warehouse(store, f"{FOLDER}/{DATABASE}")
     files.append(_file(DATABASE, None, None))
     _remove_strays(store, {str(file["path"]) for file in files} | {DATAPACKAGE})

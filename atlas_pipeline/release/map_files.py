@@ -16,28 +16,17 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from atlas_pipeline.schema import contract_of
 from atlas_pipeline.storage import load_query, run_query
 
 TABLES: Final = ("components.models", "components.impact", "edges.charted", "release.positions")
 PIECE_ROWS: Final = 65_536
 GZIP_LEVEL: Final = 6
 PAGE: Final = ("index.html", "map.js", "map.css", "licenses.txt")
-RELATIONS: Final = ("finetune", "adapter", "quantized", "merge", "duplicate", "unknown")
-ORIGINS: Final = ("documented", "charted")
-RULES: Final = (
-    "known",
-    "duplicate",
-    "cast",
-    "pruned",
-    "quantized",
-    "adapter",
-    "merge",
-    "ties",
-    "nearest",
-    "snake",
-    "fan",
-)
+NAMED: Final = ("relation", "origin", "rule")
+"""Columns of edges whose values are numbers on the map: places in the contract's set of values, from 1."""
 
 MODELS: Final = pa.schema(
     [
@@ -83,18 +72,25 @@ def map_files(connection: duckdb.DuckDBPyConnection, version: str) -> Iterator[t
     for name in PAGE:
         yield name, files("atlas_pipeline.release").joinpath("site", name).read_bytes()
     connection.execute("set variable piece_rows = ?", [PIECE_ROWS])
+    for column in NAMED:
+        connection.execute(f"set variable {column}s = ?", [_names(column)])
     connection.execute(load_query("release/map_models"))
     connection.execute(load_query("release/map_edges"))
     models = connection.sql(load_query("release/map_rows")).to_arrow_table().cast(MODELS)
     edges = connection.sql(load_query("release/map_edge_rows")).to_arrow_table()
     pieces = []
     for number, start in enumerate(range(0, models.num_rows, PIECE_ROWS)):
-        of_piece = edges.filter(pa.compute.equal(edges["piece"], number)).drop_columns("piece").cast(EDGES)
+        of_piece = edges.filter(pc.equal(edges["piece"], number)).drop_columns("piece").cast(EDGES)
         parts = {"models": models.slice(start, PIECE_ROWS), "edges": of_piece}
         for kind, rows in parts.items():
             yield f"data/{kind}-{number:03}.js", _piece(f"{kind}-{number:03}", rows)
         pieces.append({kind: rows.num_rows for kind, rows in parts.items()})
     yield "data/index.js", _index(connection, version, pieces)
+
+
+def _names(column: str) -> list[str]:
+    values = next(each.values for each in contract_of("edges.charted").columns if each.name == column)
+    return list(values or ())
 
 
 def _piece(name: str, rows: pa.Table) -> bytes:
@@ -114,9 +110,7 @@ def _index(connection: duckdb.DuckDBPyConnection, version: str, pieces: list[dic
         "version": version,
         "pieceRows": PIECE_ROWS,
         "pieces": pieces,
-        "relations": RELATIONS,
-        "origins": ORIGINS,
-        "rules": RULES,
+        **{f"{column}s": _names(column) for column in NAMED},
         "words": {name: words.get(name, []) for name in ("license", "pipeline_tag", "modality", "said")},
         **facts,
     }

@@ -9,14 +9,9 @@ create temp table map_edges as
 select
     p.number as parent, c.number as child,
     greatest(p.number, c.number) // getvariable('piece_rows') as piece,
-    list_position(['finetune', 'adapter', 'quantized', 'merge', 'duplicate', 'unknown'], e.relation) as relation,
-    list_position(['documented', 'charted'], e.origin) as origin,
-    list_position(
-        [
-            'known', 'duplicate', 'cast', 'pruned', 'quantized', 'adapter', 'merge', 'ties', 'nearest', 'snake', 'fan'
-        ],
-        e.rule
-    ) as rule,
+    list_position(getvariable('relations'), e.relation) as relation,
+    list_position(getvariable('origins'), e.origin) as origin,
+    list_position(getvariable('rules'), e.rule) as rule,
     e.confidence, e.is_ambiguous as ambiguous,
     coalesce(s.code, 0) as said,
     coalesce(e.coefficient, 'nan'::double) as coefficient,

@@ -25,9 +25,8 @@ select
     least(coalesce(m.downloads_30d, 0), 2147483647) as downloads,
     coalesce(i.n_descendants, 0) as descendants,
     coalesce(date_diff('day', date '1970-01-01', m.created_at::date), -1) as created,
-    coalesce(list_position(['finetune', 'adapter', 'quantized', 'merge', 'duplicate', 'unknown'], e.edge.relation), 0)
-        as relation,
-    coalesce(list_position(['documented', 'charted'], e.edge.origin), 0) as origin,
+    coalesce(list_position(getvariable('relations'), e.edge.relation), 0) as relation,
+    coalesce(list_position(getvariable('origins'), e.edge.origin), 0) as origin,
     coalesce(e.edge.confidence, 'nan'::double) as confidence,
     coalesce(l.code, 0) as license, coalesce(t.code, 0) as task, coalesce(o.code, 0) as modality,
     dense_rank() over (order by p.component_size desc, p.component_id) - 1 as component
