@@ -11,6 +11,8 @@ const PALETTE: Rgb[] = [
 ];
 /** Cividis, at five places. */
 const RAMP: Rgb[] = [[0, 48, 111], [71, 84, 108], [124, 123, 120], [184, 167, 109], [253, 231, 85]];
+/** The same from where it can be seen on black. */
+const DARK_RAMP: Rgb[] = [[64, 98, 168], [104, 116, 142], [143, 140, 133], [197, 180, 112], [253, 231, 85]];
 
 export const COLOURS = {
   relation: "Relation", modality: "Modality", license: "License", task: "Task", created: "Date", confidence: "Confidence",
@@ -149,7 +151,7 @@ export class Appearance {
   }
 
   private ramp(): readonly Rgb[] {
-    return RAMP;
+    return this.look.dark ? DARK_RAMP : RAMP;
   }
 }
 
