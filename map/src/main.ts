@@ -54,6 +54,8 @@ async function start(): Promise<void> {
     status.textContent = `Loading ${count(atlas.loaded.models)} of ${count(atlas.size)} models…`;
   });
   graph = new Graph(atlas);
+  const known = graph;
+  scene.edgesOf = (model) => [...known.parents(model), ...known.children(model)];
   scene.indexPlaces();
   repaint();
   follow();

@@ -6,11 +6,15 @@ import KDBush from "kdbush";
 import type { Appearance } from "./appearance";
 import type { Atlas } from "./data";
 
-/** Rows of a layer. While the view moves, only so many of the most important ones are drawn as keep it smooth. */
+/** Rows of a layer. Only so many of the most important ones are drawn as the machine can draw in time. */
 const STRIP = 16_384;
-const SLOW_FRAME = 40;
-const FAST_FRAME = 22;
+const LEAST_SHARE = 0.25;
+/** Milliseconds that a frame may take at most, and below which more is drawn: while the view moves, and at rest. */
+const MOVING = { most: 45, least: 25 };
+const RESTING = { most: 1_000, least: 350 };
 const STILL_AFTER = 160;
+/** If no more models than this are in view, all of them are drawn, and nothing else. */
+const LOCAL = 20_000;
 const NEAR_PIXELS = 10;
 const LABELS = 36;
 const DEEPEST = 7;
@@ -31,15 +35,17 @@ export class Scene {
   private view: View = { target: [0, 0], zoom: 0 };
   private moving = false;
   private stillTimer = 0;
-  private detail = 1;
-  private lastFrame = 0;
+  /** Strips that are drawn while the view moves, and at rest. */
+  private share = { moving: 1, resting: 8 };
+  private began = 0;
+  private waiting = false;
+  private local: { models: number[]; edges: number[] } | undefined;
   private nearby: KDBush | undefined;
   private highlight = { model: -1, edges: [] as number[], strong: [] as number[] };
   private readonly wrapped = new Map<string, Wrapped>();
   showEdges = true;
   showNames = true;
-  /** Milliseconds between frames while the view moved, the latest last. */
-  readonly frames: number[] = [];
+  edgesOf: ((model: number) => number[]) | undefined;
 
   constructor(
     private readonly atlas: Atlas,
@@ -58,9 +64,13 @@ export class Scene {
         const { target, zoom } = viewState as unknown as { target: number[]; zoom: number | [number, number] };
         this.look({ target: [target[0], target[1]], zoom: Array.isArray(zoom) ? zoom[0] : zoom });
       },
+      onBeforeRender: () => void (this.began = performance.now()),
       onAfterRender: () => this.measure(),
       onError: (error) => console.error(error.message),
       layers: [],
+      // Circles have soft edges of their own; several samples a pixel would cost slow machines half of their frames.
+      deviceProps: { type: "webgl", webgl: { antialias: false, powerPreference: "high-performance" } },
+      parameters: { depthCompare: "always", depthWriteEnabled: false },
     });
     this.listen(chosen);
   }
@@ -94,6 +104,7 @@ export class Scene {
   /** Take in what was loaded or painted since. */
   refresh(): void {
     this.wrapped.clear();
+    this.local = undefined;
     this.draw();
     this.name();
   }
@@ -145,10 +156,7 @@ export class Scene {
     this.view = { target: view.target, zoom: Math.min(Math.max(view.zoom, -8), DEEPEST) };
     const started = !this.moving;
     this.moving = true;
-    if (started) {
-      this.lastFrame = 0;
-      this.draw();
-    }
+    if (started) this.draw();
     this.deck.setProps({ viewState: this.viewState() });
     this.name();
     clearTimeout(this.stillTimer);
@@ -163,28 +171,42 @@ export class Scene {
     return { target: [...this.view.target, 0], zoom: this.view.zoom, minZoom: -8, maxZoom: DEEPEST };
   }
 
-  /** Adapt how much is drawn while moving to how long a frame takes. */
+  /** Adapt how much is drawn to how long the graphics card, or what stands in for it, takes for a frame. */
   private measure(): void {
-    if (!this.moving) return;
-    const now = performance.now();
-    const took = this.lastFrame ? now - this.lastFrame : 0;
-    this.lastFrame = now;
-    if (!took || took > 2_000) return;
-    this.frames.push(took);
-    if (this.frames.length > 600) this.frames.shift();
-    const before = Math.ceil(this.detail);
-    const most = Math.max(this.atlas.size, this.atlas.edges.child.length) / STRIP;
-    if (took > SLOW_FRAME) this.detail = Math.max(this.detail * 0.8, 0.25);
-    else if (took < FAST_FRAME) this.detail = Math.min(this.detail * 1.1, Math.ceil(most));
-    if (Math.ceil(this.detail) !== before) this.draw();
+    const gl = (this.deck as unknown as { device?: { gl?: WebGL2RenderingContext } }).device?.gl;
+    if (!gl || this.waiting) return;
+    const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    if (!sync) return;
+    gl.flush();
+    this.waiting = true;
+    const [began, phase] = [this.began, this.moving ? ("moving" as const) : ("resting" as const)];
+    const poll = () => {
+      if (gl.clientWaitSync(sync, 0, 0) === gl.TIMEOUT_EXPIRED) return void setTimeout(poll, 2);
+      gl.deleteSync(sync);
+      this.waiting = false;
+      this.adapt(phase, performance.now() - began);
+    };
+    setTimeout(poll, 0);
+  }
+
+  private adapt(phase: "moving" | "resting", took: number): void {
+    const { most, least } = phase === "moving" ? MOVING : RESTING;
+    const all = Math.ceil(Math.max(this.atlas.size, this.atlas.edges.child.length) / STRIP);
+    const before = this.share[phase];
+    if (took > most) this.share[phase] = Math.max(before * 0.7, LEAST_SHARE);
+    else if (took < least) this.share[phase] = Math.min(before * 1.5, all);
+    if (this.share[phase] === before || phase !== (this.moving ? "moving" : "resting")) return;
+    if (phase === "moving" || (this.share.resting > before && !this.local)) this.draw();
   }
 
   private draw(): void {
-    const share = this.moving ? this.detail : Infinity;
+    const share = this.moving ? this.share.moving : this.share.resting;
+    if (!this.moving) this.local = this.inView();
     const dark = this.appearance.look.dark;
     const [red, green, blue] = HIGHLIGHT[dark ? "dark" : "light"];
     const layers: Layer[] = [];
-    if (this.showEdges) {
+    const strips = this.moving || !this.local;
+    if (this.showEdges && strips) {
       this.strips(this.atlas.loaded.edges, share, (start, length, visible) => {
         layers.push(
           new LineLayer({
@@ -201,7 +223,7 @@ export class Scene {
     layers.push(this.marked("marked-edges", this.highlight.edges, [red, green, blue, 150], 1.5));
     layers.push(this.marked("marked-path", this.highlight.strong, [red, green, blue, 255], 4));
     const models: Layer[] = [];
-    this.strips(this.atlas.loaded.models, share, (start, length, visible) => {
+    if (strips) this.strips(this.atlas.loaded.models, share, (start, length, visible) => {
       models.push(
         new ScatterplotLayer({
           id: `models-${start}`, visible, radiusUnits: "common", radiusMinPixels: 0.9, radiusMaxPixels: 60, stroked: false,
@@ -215,6 +237,7 @@ export class Scene {
     });
     // The most important ones lie on top.
     layers.push(...models.reverse());
+    if (this.local) layers.push(...this.localLayers(this.local));
     if (this.highlight.model >= 0) {
       const { model } = this.highlight;
       layers.push(
@@ -227,6 +250,45 @@ export class Scene {
       );
     }
     this.deck.setProps({ layers });
+  }
+
+  /** Models in view with their edges, unless there are too many. */
+  private inView(): { models: number[]; edges: number[] } | undefined {
+    if (!this.nearby || !this.edgesOf) return undefined;
+    const [left, top] = this.unproject(0, 0);
+    const [right, bottom] = this.unproject(this.stage.clientWidth, this.stage.clientHeight);
+    const models = this.nearby.range(left, bottom, right, top);
+    if (models.length > LOCAL) return undefined;
+    const edges = new Set<number>();
+    for (const model of models) for (const edge of this.edgesOf(model)) edges.add(edge);
+    return { models: models.sort((a, b) => b - a), edges: [...edges] };
+  }
+
+  private localLayers({ models, edges }: { models: number[]; edges: number[] }): Layer[] {
+    const { position, radius, colour, from, to, edgeColour } = this.appearance;
+    const pick = (whole: Float32Array | Uint8Array, rows: number[], size: number) => {
+      const value = new (whole.constructor as Float32ArrayConstructor)(rows.length * size);
+      rows.forEach((row, at) => {
+        for (let part = 0; part < size; part++) value[at * size + part] = whole[row * size + part];
+      });
+      return { value, size };
+    };
+    const made: Layer[] = [
+      new ScatterplotLayer({
+        id: "models-in-view", radiusUnits: "common", radiusMinPixels: 0.9, radiusMaxPixels: 60, stroked: false,
+        data: { length: models.length, attributes: {
+          getPosition: pick(position, models, 2), getRadius: pick(radius, models, 1), getFillColor: pick(colour, models, 4),
+        } },
+      }),
+    ];
+    if (!this.showEdges) return made;
+    const lines = new LineLayer({
+      id: "edges-in-view", widthUnits: "pixels", getWidth: 1,
+      data: { length: edges.length, attributes: {
+        getSourcePosition: pick(from, edges, 2), getTargetPosition: pick(to, edges, 2), getColor: pick(edgeColour, edges, 4),
+      } },
+    });
+    return [lines, ...made];
   }
 
   private marked(id: string, edges: number[], colour: [number, number, number, number], width: number): Layer {
