@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -187,6 +188,23 @@ def path(
     else:
         err.print("Neither descends from the other.")
     raise typer.Exit(0 if rows else FAILED)
+
+
+@app.command(name="map")
+def look(
+    database: DatabaseOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Write the map here; by default map/ beside the release.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+) -> None:
+    """Open the map of all models in the browser: a page in a folder, no server. Made first if it is not there."""
+    from atlas_pipeline.looking import map_page  # noqa: PLC0415  Arrow and gzip only where they are used
+
+    page = map_page(Atlas(_settings()), database, folder)
+    out.print(str(page), **PLAIN)
+    if browser and not webbrowser.open(page.as_uri()):
+        err.print("No browser was found: open the page above yourself.")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import type { Atlas } from "./data";
 
 /** Rows of a layer. Only so many of the most important ones are drawn as the machine can draw in time. */
 const STRIP = 16_384;
-const LEAST_SHARE = 0.25;
+const LEAST_SHARE = 0.06;
 /** Milliseconds that a frame may take at most, and below which more is drawn: while the view moves, and at rest. */
 const MOVING = { most: 45, least: 25 };
 const RESTING = { most: 1_000, least: 350 };
@@ -237,7 +237,7 @@ export class Scene {
     });
     // The most important ones lie on top.
     layers.push(...models.reverse());
-    if (this.local) layers.push(...this.localLayers(this.local));
+    if (this.local && !(this.moving && this.share.moving < 1)) layers.push(...this.localLayers(this.local));
     if (this.highlight.model >= 0) {
       const { model } = this.highlight;
       layers.push(
@@ -320,7 +320,8 @@ export class Scene {
 
   /** Names of the most important models in view, as far as they do not cover each other. */
   private name(): void {
-    if (!this.showNames) return this.labels.replaceChildren();
+    // Where even little takes long, names wait until the view rests.
+    if (!this.showNames || (this.moving && this.share.moving < 1)) return this.labels.replaceChildren();
     const { clientWidth: width, clientHeight: height } = this.stage;
     const taken = new Set<string>();
     const made: HTMLElement[] = [];
