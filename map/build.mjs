@@ -1,8 +1,14 @@
 // Bundles the page of the map into atlas_pipeline/release/site: `npm ci && npm run build`.
+import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync, copyFileSync, existsSync, readdirSync } from "node:fs";
 import { build } from "esbuild";
 
 const target = new URL("../atlas_pipeline/release/site/", import.meta.url).pathname;
+// What the bundle was built from, so that one that is out of date is found without building it.
+const digest = createHash("sha256");
+for (const name of readdirSync("src").sort()) digest.update(readFileSync(`src/${name}`));
+digest.update(readFileSync("package.json"));
+
 const result = await build({
   entryPoints: ["src/main.ts"],
   outfile: `${target}map.js`,
@@ -11,6 +17,7 @@ const result = await build({
   format: "iife",
   target: "es2022",
   legalComments: "none",
+  banner: { js: `// built from ${digest.digest("hex")}; licenses of its parts: licenses.txt` },
   metafile: true,
 });
 copyFileSync("src/index.html", `${target}index.html`);

@@ -193,7 +193,7 @@ export class Scene {
     const { most, least } = phase === "moving" ? MOVING : RESTING;
     const all = Math.ceil(Math.max(this.atlas.size, this.atlas.edges.child.length) / STRIP);
     const before = this.share[phase];
-    if (took > most) this.share[phase] = Math.max(before * 0.7, LEAST_SHARE);
+    if (took > most) this.share[phase] = Math.max(before * Math.max((0.8 * most) / took, 0.1), LEAST_SHARE);
     else if (took < least) this.share[phase] = Math.min(before * 1.5, all);
     if (this.share[phase] === before || phase !== (this.moving ? "moving" : "resting")) return;
     if (phase === "moving" || (this.share.resting > before && !this.local)) this.draw();
