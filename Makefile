@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup atlas ui release test check format lock docs clean
+.PHONY: help setup atlas ui release test check format lock docs map clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ docs: $(READY) ## Write the generated documents anew
 lock: $(READY) ## Resolve the newest allowed packages into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+map: ## Build the page of the map again after a change under map/ (needs Node)
+	@cd map && npm ci --no-audit --no-fund --silent && npm run --silent check && npm run --silent build
 
 clean: ## Remove .venv and caches; the atlas in .atlas stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage coverage.xml dist

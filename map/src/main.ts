@@ -33,13 +33,18 @@ async function start(): Promise<void> {
   let graph: Graph | undefined;
   const scene = new Scene(atlas, appearance, byId("stage"), byId("labels"), (model) => (model < 0 ? close() : goTo(model)));
   let wanted = 0;
+  let chosen = -1;
+  let unknown = "";
+  const told = (shown: number) => {
+    if (graph) status.textContent = `${unknown}${shown < atlas.size ? `${count(shown)} shown of ` : ""}${said}`;
+  };
   const repaint = () => {
     cancelAnimationFrame(wanted);
     wanted = requestAnimationFrame(() => {
       const shown = appearance.paint();
       showLegend(appearance);
       scene.refresh();
-      if (graph) status.textContent = shown < atlas.size ? `${count(shown)} shown of ${said}` : said;
+      told(shown);
     });
   };
   controls(atlas, appearance, scene, repaint);
@@ -57,8 +62,9 @@ async function start(): Promise<void> {
   const known = graph;
   scene.edgesOf = (model) => [...known.parents(model), ...known.children(model)];
   scene.indexPlaces();
-  repaint();
   follow();
+  told(atlas.size);
+  repaint();
   addEventListener("hashchange", follow);
   listenToSearch();
   listenToKeys();
@@ -74,20 +80,21 @@ async function start(): Promise<void> {
     } catch {
       id = location.hash.slice(1);
     }
-    if (!id || id === "search") return;
-    const model = search.exact(id, atlas.models.ids);
-    if (model < 0) status.textContent = `There is no model ${printable(id.slice(0, 100))} in this release.`;
-    else open(model);
+    const model = id ? search.exact(id, atlas.models.ids) : -1;
+    unknown = id && model < 0 ? `There is no model ${printable(id.slice(0, 100))} in this release. ` : "";
+    if (unknown) repaint();
+    if (model >= 0 && model !== chosen) open(model);
   }
 
   function goTo(model: number): void {
     const hash = `#${atlas.models.ids[model].split("/").map(encodeURIComponent).join("/")}`;
-    if (location.hash === hash) open(model);
-    else location.hash = hash;
+    open(model);
+    if (location.hash !== hash) location.hash = hash;
   }
 
   function open(model: number): void {
     if (!graph) return;
+    chosen = model;
     scene.flyTo(model);
     const around = [...graph.edgesAbove(model), ...graph.edgesBelow(model).slice(0, MARKED)];
     scene.mark(model, around, graph.pathUp(model));
@@ -98,7 +105,7 @@ async function start(): Promise<void> {
   function close(): void {
     byId("details").hidden = true;
     byId("table").hidden = true;
-    scene.mark(-1, [], []);
+    scene.mark((chosen = -1), [], []);
     history.replaceState(null, "", location.pathname + location.search);
   }
 
