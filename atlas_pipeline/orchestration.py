@@ -96,6 +96,7 @@ def materialized(
     *,
     attachment: Attachment | None = None,
     picture: bytes | None = None,
+    pictures: Mapping[str, bytes] | None = None,
     notes: tuple[str, ...] = (),
     figures: Mapping[str, int] | Mapping[str, float] | None = None,
 ) -> dg.MaterializeResult:
@@ -107,6 +108,7 @@ def materialized(
         rows: the table's rows for the run's partition; a reader must give them in the contract's order.
         attachment: arrays to lie beside them.
         picture: a small PNG.
+        pictures: further ones by name.
         notes: sentences about input that was passed over; logged as warnings too.
         figures: what making them has cost, by name.
     """
@@ -117,9 +119,9 @@ def materialized(
     metadata = _metadata(atlas, receipt) | dict(figures or {})
     if notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in notes[:50]))
-    if picture is not None:
-        encoded = base64.b64encode(picture).decode()
-        metadata["picture"] = dg.MetadataValue.md(f"![{table}](data:image/png;base64,{encoded})")
+    for name, content in {**({} if picture is None else {"picture": picture}), **(pictures or {})}.items():
+        encoded = base64.b64encode(content).decode()
+        metadata[name] = dg.MetadataValue.md(f"![{table}](data:image/png;base64,{encoded})")
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.digest[:64]))
 
 

@@ -1,10 +1,13 @@
 """Assets of the release stage."""
 
+import base64
+
 import dagster as dg
 
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.orchestration import materialized, table_asset
 from atlas_pipeline.release.bundle import make_bundle
+from atlas_pipeline.release.figures import figures as drawn_figures
 from atlas_pipeline.release.gate import check_tables, refuse_unless_sound, result_rows
 from atlas_pipeline.release.positions import drawn_map, positioned
 from atlas_pipeline.release.publish import publish
@@ -59,6 +62,15 @@ def positions(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas])
         rows = positioned(connection, atlas.before("release.positions"))
         picture = drawn_map(connection, rows)
     return materialized(context, atlas, rows, picture=picture)
+
+
+@table_asset("release.figures", kinds={"duckdb", "matplotlib"})
+def figures(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
+    """One row per figure of the paper, drawn from the tables."""
+    with atlas.connect("release.figures", None) as connection:
+        rows = drawn_figures(connection)
+    pictures = {row["figure"]: base64.b64decode(row["png"]) for row in rows.to_pylist() if row["png"]}
+    return materialized(context, atlas, rows, pictures=pictures)
 
 
 @table_asset("release.checks", kinds={"duckdb", "greatexpectations"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib.metadata import version as package_version
 from typing import IO, Final
 
@@ -26,6 +28,7 @@ DATABASE: Final = "atlas.duckdb"
 DATAPACKAGE: Final = "datapackage.json"
 GRAPHS: Final = "graphs"
 MAP: Final = "map"
+FIGURES: Final = "figures"
 CHUNK: Final = 1 << 20
 
 
@@ -57,6 +60,8 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
         files.append(_file(name, *store.files.write(f"{FOLDER}/{name}", text.encode())))
     graphs = write_graph_files(store, f"{FOLDER}/{GRAPHS}")
     files += [_file(f"{GRAPHS}/{path}", size, digest) for path, size, digest in graphs]
+    for path, content in _figure_files(store):
+        files.append(_file(path, *store.files.write(f"{FOLDER}/{path}", content)))
     with store.connect(dict.fromkeys(MAP_TABLES), optional=MAP_TABLES) as connection:
         for name, content in map_files(connection, version):
             files.append(_file(f"{MAP}/{name}", *store.files.write(f"{FOLDER}/{MAP}/{name}", content)))
@@ -66,6 +71,15 @@ def make_bundle(store: TableStore, settings: Settings, checks: pa.Table) -> pa.T
     described = json.dumps(_datapackage(files, settings, version) | _origin(store), indent=1, sort_keys=True)
     files.append(_file(DATAPACKAGE, *store.files.write(f"{FOLDER}/{DATAPACKAGE}", described.encode())))
     return pa.Table.from_pylist(files, contract_of("release.files").arrow_schema)
+
+
+def _figure_files(store: TableStore) -> Iterator[tuple[str, bytes]]:
+    """The drawn figures as they lie in their table."""
+    if store.partitions("release.figures"):
+        for row in store.read("release.figures").to_pylist():
+            if row["reason"] is None:
+                yield f"{FIGURES}/{row['figure']}.svg", row["svg"].encode()
+                yield f"{FIGURES}/{row['figure']}.png", base64.b64decode(row["png"])
 
 
 def _released_files(store: TableStore) -> list[tuple[str, Receipt]]:

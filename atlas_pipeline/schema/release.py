@@ -158,7 +158,34 @@ POSITIONS = TableContract(
     ),
 )
 
-DESCRIBED = (TOMBSTONES, ALIASES, EDITIONS, MODEL_CHANGES, EDGE_CHANGES, POSITIONS)
+FIGURES = TableContract(
+    name="release.figures",
+    grain="figure",
+    description="The paper's figures, drawn from this atlas; where one cannot be drawn, the reason.",
+    partitioned_by=None,
+    key=("figure",),
+    inputs=(
+        Input("components.models", "latest"),
+        Input("edges.charted", "all"),
+        Input("edges.audit", "all"),
+        Input("release.positions", "all"),
+        Input("trends.depth_by_modality", "latest"),
+        Input("trends.documentation_items", "latest"),
+        Input("trends.documentation_levels", "latest"),
+        Input("trends.relation_types", "latest"),
+    ),
+    columns=(
+        Column("figure", TEXT, "Name of the figure and of its files in figures/.", nullable=False),
+        Column("paper_figure", TEXT, "Number of the figure in the paper.", nullable=False),
+        Column("title", TEXT, "What it shows.", nullable=False),
+        Column("n_shown", INTEGER, "Models or edges that it shows.", "models or edges", nullable=False, minimum=0),
+        Column("reason", TEXT, "Why it is not drawn; null where it is."),
+        Column("svg", TEXT, "The figure as SVG."),
+        Column("png", TEXT, "The figure as PNG, in base64."),
+    ),
+)
+
+DESCRIBED = (TOMBSTONES, ALIASES, EDITIONS, MODEL_CHANGES, EDGE_CHANGES, POSITIONS, FIGURES)
 """Tables of this stage that are made before everything is checked; all but EDITIONS are released."""
 
 
