@@ -174,7 +174,6 @@ OF_LATEST = tuple(name for name in REGION_TABLES if name != "features.tensors")
 RELEASE = each("release.checks", "release.files", of=(None,))
 GONE = {("release.tombstones", None)}
 MAP = {("release.positions", None), ("release.figures", None)}
-DRAWN = {("release.figures", None)}
 SAID = {("release.editions", None)}
 CHANGED_INPUTS = {
     ("raw.hub_stats", EARLY): each(*OF_ROWS, of=SNAPSHOTS) | {("attributes.results", EARLY)} | GONE,

@@ -137,7 +137,7 @@ def _graph(axes: Axes, models: pa.Table, edges: pa.Table, marks: Marks, title: s
     _lines(axes, edges)
     x, y, size = (_column(models, name) for name in ("x", "y", "size"))
     # Dots shrink with their number, or they cover each other.
-    scale = min(1.0, 12.0 / np.sqrt(max(len(x), 1)))
+    scale = min(4.0, 40.0 / np.sqrt(max(len(x), 1)))
     for label, color, marker, chosen in marks:
         if chosen.any():
             dots = axes.scatter(
@@ -158,9 +158,9 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
             found.setdefault(label if len(axes) == 1 else label.rpartition(" (")[0], handle)
     legend = figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    for handle in legend.legend_handles:
-        if handle is not None and hasattr(handle, "set_sizes"):
-            handle.set_sizes([36.0])
+    for mark in legend.legend_handles:
+        if hasattr(mark, "set_sizes"):
+            mark.set_sizes([36.0])
 
 
 def _by_relation(models: pa.Table) -> Marks:
@@ -271,7 +271,7 @@ def _bars(axes: Axes, names: Sequence[object], shares: Sequence[float], counts: 
     axes.bar_label(bars, [f"{share:.1%}  ({count:,})" for share, count in zip(shares, counts, strict=True)], fontsize=8)
     axes.set_yticks(places, [_plain(name) for name in names])
     axes.invert_yaxis()
-    axes.set_xlim(0, max(1.0, max(shares)) * 1.25)
+    axes.set_xlim(0, max(1.0, *shares) * 1.25)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if value <= 1 else "")
     axes.set_xlabel(f"share (number) of {unit}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -305,6 +305,7 @@ def _depth(connection: duckdb.DuckDBPyConnection) -> Drawn:
             depth[own], share[own], marker=MARKERS[at % len(MARKERS)], color=color, label=f"{_plain(each)} (n = {n:,})"
         )
     axes[0].set(xlabel="edges from the source (5: or more)", ylabel="share of models", ylim=(0, 1))
+    axes[0].set_xticks(range(int(depth.max()) + 1))
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes[0].legend(fontsize=8, frameon=False)
     axes[0].spines[["top", "right"]].set_visible(False)

@@ -32,6 +32,8 @@ def rich_rows() -> dict[str, list[dict]]:
     for each in rows["components.models"]:
         if each["model_id"] == TUNED:
             each["license"] = each["pipeline_tag"] = HOSTILE
+    for each in rows["release.positions"]:
+        each["component_size"] = 6 if each["component_id"] == BASE else each["component_size"]
     for number, parent in enumerate((BASE, TUNED)):
         name = f"lab/{number}-q4{HOSTILE}"
         rows["components.models"].append(
