@@ -1,7 +1,7 @@
 """Positions in the plane: each weakly connected component unfolded as a tree, the components side by side.
 
 A forest needs no forces. Trees are drawn as bubbles (``bubbles``), which takes time in proportion to their size;
-components are packed by size (``packing``). Models without any edge lie on a grid around the rest.
+components are packed by size (``packing``). Models without any edge lie on a grid between and around them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ DIRECTIONS: Final = 1024
 STEPS: Final = 4096.0
 """Positions are multiples of one part in so many, which is small beside a model and stores in fewer bytes."""
 
-RIM: Final = 1.25
-"""The grid of models without edges begins at a power of this, so that it stays where it is while the middle grows."""
+MOAT: Final = 0.04
+"""Further free space around a component, as a part of its radius, so that a large one stands apart."""
+
+POINTS: Final = 4_000_000
+"""Points of the grid that are looked at together."""
 
 
 def layout(graph: EdgeList, weight: np.ndarray | None = None, previous: np.ndarray | None = None) -> np.ndarray:
@@ -57,16 +60,15 @@ def layout(graph: EdgeList, weight: np.ndarray | None = None, previous: np.ndarr
     is_single = np.bincount(component)[component] == 1 if n else np.empty(0, dtype=bool)
     position = np.zeros(n, dtype=np.complex128)
     joined = np.flatnonzero(~is_single)
-    reach = 0.0
+    middle, radius = np.empty(0, dtype=np.complex128), np.empty(0)
     if len(joined):
         tree = spanning_tree(graph, weight)
         number = np.full(n + 1, -1, dtype=np.int64)
         number[joined] = np.arange(len(joined))
         local = drawn(number[tree[joined]])
         _, label = np.unique(component[joined], return_inverse=True)
-        position[joined] = _arranged(local, label, was[joined])
-        reach = float(np.abs(position[joined]).max())
-    position[is_single] = _grid(was[is_single], reach)
+        position[joined], middle, radius = _arranged(local, label, was[joined])
+    position[is_single] = _grid(was[is_single], middle, radius * (1.0 + MOAT) + 2.0 * MARGIN)
     return np.asarray(np.rint(np.stack((position.real, position.imag), axis=1) * STEPS) / STEPS)
 
 
@@ -100,13 +102,16 @@ def spanning_tree(graph: EdgeList, weight: np.ndarray | None = None) -> np.ndarr
     return np.where((before[:n] == n) | (before[:n] < 0), -1, before[:n]).astype(np.int64)
 
 
-def _arranged(local: np.ndarray, label: np.ndarray, was: np.ndarray) -> np.ndarray:
+def _arranged(local: np.ndarray, label: np.ndarray, was: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Components, each drawn around some place, set side by side and turned as they were.
 
     Args:
         local: complex128 [n], positions within the component.
         label: int64 [n], components counted from 0.
         was: complex128 [n], former positions, nan where there is none.
+
+    Returns:
+        positions complex128 [n], and middle complex128 [k] and radius float64 [k] of each component.
     """
     k = int(label.max()) + 1
     low = np.full((2, k), np.inf)
@@ -131,7 +136,8 @@ def _arranged(local: np.ndarray, label: np.ndarray, was: np.ndarray) -> np.ndarr
     radius = np.zeros(k)
     np.maximum.at(radius, label, np.abs(local))
     center = packed(radius + MARGIN, np.stack((wanted.real, wanted.imag), axis=1))
-    return np.asarray(local + (center[:, 0] + 1j * center[:, 1])[label])
+    placed = center[:, 0] + 1j * center[:, 1]
+    return np.asarray(local + placed[label]), placed, radius
 
 
 def _sums(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
@@ -139,50 +145,65 @@ def _sums(values: np.ndarray, label: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(real + 1j * np.bincount(label, weights=values.imag, minlength=k))
 
 
-def _grid(was: np.ndarray, reach: float) -> np.ndarray:
-    """Places on a grid outside a circle: those that were there stay, others take the nearest that is free.
+def _grid(was: np.ndarray, middle: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Places on a grid between circles: those that were there stay, others take the free place nearest to the origin.
 
     Args:
         was: complex128 [n], former places, nan where there is none.
-        reach: radius within which the grid has no places.
+        middle: complex128 [k], of the circles.
+        radius: float64 [k].
     """
     n = len(was)
     if not n:
         return was
-    start = float(RIM ** np.ceil(np.log(reach + 2 * MARGIN) / np.log(RIM))) if reach else 0.0
-    former = float(np.abs(was[np.isfinite(was)]).min(initial=np.inf))
-    if reach + MARGIN <= former - 2 * SINGLE_SIDE:
-        start = min(start, former)
-    # An annulus with room for all, whoever stays where.
-    x, y = _annulus(start / SINGLE_SIDE, np.sqrt((start / SINGLE_SIDE) ** 2 + n / np.pi) + 2.0)
-    half = int(np.abs(x).max())
-    column, row = (np.rint(np.nan_to_num(part, nan=0.0) / SINGLE_SIDE) for part in (was.real, was.imag))
-    stays = np.isfinite(was) & (np.hypot(column, row) * SINGLE_SIDE >= reach + MARGIN)
-    stays &= (np.abs(column) <= half) & (np.abs(row) <= half)
+    covered = np.pi * ((radius / SINGLE_SIDE) ** 2).sum()
+    half = int(np.sqrt((covered + n) / np.pi)) + 3
+    while True:
+        is_free = _disc(half)
+        _cover(is_free, middle / SINGLE_SIDE, radius / SINGLE_SIDE)
+        # Those that stay may take none of the places that are counted here, or all of them.
+        if is_free.sum() >= n:
+            break
+        half = int(half * 1.2) + 1
     width = 2 * half + 1
-    number = np.where(stays, (column + half) * width + row + half, -1 - np.arange(n)).astype(np.int64)
+    column, row = (
+        np.rint(np.nan_to_num(part, nan=0.0) / SINGLE_SIDE).astype(np.int64) for part in (was.real, was.imag)
+    )
+    stays = np.isfinite(was) & (np.abs(column) <= half) & (np.abs(row) <= half)
+    number = np.where(stays, (column + half) * width + row + half, -1 - np.arange(n))
+    stays &= is_free.ravel()[np.maximum(number, 0)]
+    number = np.where(stays, number, -1 - np.arange(n))
     _, first = np.unique(number, return_index=True)
     is_first = np.zeros(n, dtype=bool)
     is_first[first] = True
     stays &= is_first
-    place = (x + half) * width + y + half
-    is_free = ~np.isin(place, number[stays])
-    x, y = x[is_free], y[is_free]
+    is_free.ravel()[number[stays]] = False
+    x, y = np.nonzero(is_free)
+    x, y = x - half, y - half
     order = np.lexsort((y, x, x**2 + y**2))[: n - int(stays.sum())]
     found = (column + 1j * row) * SINGLE_SIDE
     found[~stays] = (x[order] + 1j * y[order]) * SINGLE_SIDE
     return np.asarray(found)
 
 
-def _annulus(inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points with whole coordinates from the inner to the outer radius: int64 [k] each."""
-    line = np.arange(-int(outer), int(outer) + 1)
-    top = np.floor(np.sqrt(np.maximum(outer**2 - line**2, 0.0))).astype(np.int64)
-    hole = np.ceil(np.sqrt(np.maximum(inner**2 - line**2, 0.0))).astype(np.int64)
-    # Of each column the upper part with its lowest point, then the lower part without what both have in common.
-    first = np.concatenate((hole, -top))
-    count = np.concatenate((top - hole + 1, top - np.maximum(hole, 1) + 1))
-    count = np.maximum(count, 0)
-    x = np.repeat(np.concatenate((line, line)), count)
-    offset = np.arange(len(x)) - np.repeat(np.cumsum(count) - count, count)
-    return x, np.repeat(first, count) + offset
+def _disc(half: int) -> np.ndarray:
+    """Which points of a square lie in its disc: bool [2 half + 1, 2 half + 1]."""
+    line = np.arange(-half, half + 1)
+    return np.asarray(line[:, None] ** 2 + line[None] ** 2 <= half**2)
+
+
+def _cover(is_free: np.ndarray, middle: np.ndarray, radius: np.ndarray) -> None:
+    """Clear the points of a square, the origin in its middle, that lie in circles; circles of about a size together."""
+    half = len(is_free) // 2
+    reach = np.ceil(radius).astype(np.int64) + 1
+    for size in np.unique(reach):
+        own = np.flatnonzero(reach == size)
+        line = np.arange(-size, size + 1)
+        # As many circles at a time as make some millions of points.
+        for some in np.array_split(own, max(1, len(own) * len(line) ** 2 // POINTS)):
+            center = np.rint(middle[some].real) + 1j * np.rint(middle[some].imag)
+            points = center[:, None, None] + (line[:, None] + 1j * line[None])[None]
+            is_in = np.abs(points - middle[some][:, None, None]) <= radius[some][:, None, None]
+            x, y = points.real[is_in].astype(np.int64) + half, points.imag[is_in].astype(np.int64) + half
+            inside = (x >= 0) & (y >= 0) & (x <= 2 * half) & (y <= 2 * half)
+            is_free[x[inside], y[inside]] = False

@@ -153,13 +153,15 @@ def _graph(axes: Axes, models: pa.Table, edges: pa.Table, marks: Marks, title: s
 
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all, below."""
+    from matplotlib.collections import PathCollection  # noqa: PLC0415
+
     found: dict[str, Any] = {}
     for each in axes:
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
             found.setdefault(label if len(axes) == 1 else label.rpartition(" (")[0], handle)
     legend = figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     for mark in legend.legend_handles:
-        if hasattr(mark, "set_sizes"):
+        if isinstance(mark, PathCollection):
             mark.set_sizes([36.0])
 
 

@@ -96,7 +96,7 @@ export class Appearance {
       this.colour[4 * at + 1] = green;
       this.colour[4 * at + 2] = blue;
       this.colour[4 * at + 3] = visible ? MODEL_ALPHA : HIDDEN;
-      this.radius[at] = look.size === "same" ? 0.8 : 0.55 + 0.13 * Math.log2(1 + size[at] / 8);
+      this.radius[at] = look.size === "same" ? 0.8 : 0.6 + 0.07 * Math.log2(1 + size[at] / 8);
       shown += Number(visible);
     }
     const { parent, child, relation, origin, confidence } = atlas.edges;

@@ -13,7 +13,7 @@ qualify row_number() over (partition by column_name order by count(*) desc, word
 create temp table map_made as
 select child_id, max_by(
     {'relation': relation, 'origin': origin, 'confidence': confidence},
-    (coalesce(coefficient, 0.0), confidence, parent_id)
+    (coalesce(coefficient, 0.0), confidence, relation <> 'unknown', parent_id)
 ) as edge
 from edges.charted
 group by child_id;
