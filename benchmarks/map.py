@@ -1,6 +1,6 @@
 """Layout and map of atlases of several sizes, in a browser: `python -m benchmarks.map --models 3000 --models 60000`.
 
-Models are made up, with families of the sizes that preferential attachment gives; a quarter stands alone.
+parents_near is the share of edges whose parent is among the ten models nearest to the child. Models are made up, with families of the sizes that preferential attachment gives; a quarter stands alone.
 Needs Chromium.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
+from scipy.spatial import cKDTree
 
 from atlas_pipeline.graph import EdgeList
 from atlas_pipeline.graph.layout import layout
@@ -82,6 +83,8 @@ def written(n: int, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     place = layout(graph)
     laid_out = time.perf_counter() - began
+    near = cKDTree(place).query(place[graph.child], k=11, workers=2)[1]
+    quality = float((near == graph.parent[:, None]).any(axis=1).mean())
     _, component = np.unique(_roots(graph), return_inverse=True)
     connection = duckdb.connect()
     connection.register(
@@ -102,7 +105,7 @@ def written(n: int, folder: Path) -> dict[str, Any]:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
         size += len(content)
-    return {"layout_s": laid_out, "write_s": time.perf_counter() - began, "mb": size / MILLION}
+    return {"layout_s": laid_out, "parents_near": quality, "write_s": time.perf_counter() - began, "mb": size / MILLION}
 
 
 def _roots(graph: EdgeList) -> np.ndarray:
