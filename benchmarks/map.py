@@ -1,6 +1,7 @@
 """Layout and map of atlases of several sizes, in a browser: `python -m benchmarks.map --models 3000 --models 60000`.
 
-parents_near is the share of edges whose parent is among the ten models nearest to the child. Models are made up, with families of the sizes that preferential attachment gives; a quarter stands alone.
+parents_near is the share of edges whose parent is among the ten models nearest to the child.
+Models are made up, with families of the sizes that preferential attachment gives; a quarter stands alone.
 Needs Chromium.
 """
 
