@@ -121,7 +121,8 @@ export class Appearance {
     }
     if (colour === "confidence") return { entries: [], ramp: { colours: this.ramp(), low: "0 %", high: "100 %" } };
     if (colour === "relation") {
-      return { entries: relationNames(this.atlas).map((text, code) => ({ text, colour: this.plain(code) })) };
+      const entries = relationNames(this.atlas).map((text, code) => ({ text, colour: this.plain(code) }));
+      return { entries: [...entries, { text: "stands alone", colour: PALETTE[0] }] };
     }
     const words = index.words[colour === "task" ? "pipeline_tag" : colour];
     const named = words.slice(0, PALETTE.length - 1).map((word, at) => ({ text: printable(word), colour: PALETTE[at + 1] }));
@@ -140,6 +141,9 @@ export class Appearance {
       return (at) => steps[Math.round(part(at) * 255)] ?? PALETTE[0];
     }
     const codes = models[colour];
+    if (colour === "relation") {
+      return (at) => (models.component[at] < index.alone_from ? this.plain(codes[at]) : PALETTE[0]);
+    }
     return (at) => this.plain(codes[at] < PALETTE.length ? codes[at] : 0);
   }
 

@@ -17,6 +17,7 @@ export interface Index {
   greatest_x: number;
   least_y: number;
   greatest_y: number;
+  alone_from: number;
 }
 
 const MODEL_COLUMNS = {

@@ -160,11 +160,18 @@ export class Scene {
     this.deck.setProps({ viewState: this.viewState() });
     this.name();
     clearTimeout(this.stillTimer);
-    this.stillTimer = window.setTimeout(() => {
-      this.moving = false;
-      this.draw();
-      this.name();
-    }, STILL_AFTER);
+    this.stillTimer = window.setTimeout(() => this.rest(), STILL_AFTER);
+  }
+
+  /** The view rests once it has not moved for a while in which the last frame was done: a slow frame is no rest. */
+  private rest(): void {
+    if (this.waiting) {
+      this.stillTimer = window.setTimeout(() => this.rest(), STILL_AFTER);
+      return;
+    }
+    this.moving = false;
+    this.draw();
+    this.name();
   }
 
   private viewState(): Record<string, unknown> {

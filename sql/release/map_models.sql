@@ -29,7 +29,8 @@ select
     coalesce(list_position(getvariable('origins'), e.edge.origin), 0) as origin,
     coalesce(e.edge.confidence, 'nan'::double) as confidence,
     coalesce(l.code, 0) as license, coalesce(t.code, 0) as task, coalesce(o.code, 0) as modality,
-    dense_rank() over (order by p.component_size desc, p.component_id) - 1 as component
+    dense_rank() over (order by p.component_size desc, p.component_id) - 1 as component,
+    p.component_size
 from map_latest as m
 join release.positions as p using (model_id)
 left join map_made as e on e.child_id = m.model_id

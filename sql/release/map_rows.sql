@@ -1,2 +1,2 @@
 -- Models of the map, in the order of their numbers.
-select * exclude (number) from map_models order by number
+select * exclude (number, component_size) from map_models order by number
