@@ -8,10 +8,10 @@ import type { Atlas } from "./data";
 
 /** Rows of a layer. Only so many of the most important ones are drawn as the machine can draw in time. */
 const STRIP = 16_384;
-const LEAST_SHARE = 0.06;
+const LEAST_SHARE = { moving: 0.12, resting: 4 };
 /** Milliseconds that a frame may take at most, and below which more is drawn: while the view moves, and at rest. */
 const MOVING = { most: 45, least: 25 };
-const RESTING = { most: 1_000, least: 350 };
+const RESTING = { most: 2_500, least: 800 };
 const STILL_AFTER = 160;
 /** If no more models than this are in view, all of them are drawn, and nothing else. */
 const LOCAL = 20_000;
@@ -200,7 +200,7 @@ export class Scene {
     const { most, least } = phase === "moving" ? MOVING : RESTING;
     const all = Math.ceil(Math.max(this.atlas.size, this.atlas.edges.child.length) / STRIP);
     const before = this.share[phase];
-    if (took > most) this.share[phase] = Math.max(before * Math.max((0.8 * most) / took, 0.1), LEAST_SHARE);
+    if (took > most) this.share[phase] = Math.max(before * Math.max((0.8 * most) / took, 0.1), LEAST_SHARE[phase]);
     else if (took < least) this.share[phase] = Math.min(before * 1.5, all);
     if (this.share[phase] === before || phase !== (this.moving ? "moving" : "resting")) return;
     if (phase === "moving" || (this.share.resting > before && !this.local)) this.draw();
