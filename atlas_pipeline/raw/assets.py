@@ -1,5 +1,8 @@
 """Assets of the raw stage."""
 
+from datetime import timedelta
+from typing import Final
+
 import dagster as dg
 
 from atlas_pipeline.atlas import Atlas
@@ -9,7 +12,11 @@ from atlas_pipeline.raw.snapshots import read_snapshot
 from atlas_pipeline.raw.sources import find_snapshots
 
 
-@table_asset("raw.hub_stats")
+FRESH: Final = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=15))
+"""A snapshot a week, and one missed, before the UI calls the raw rows stale."""
+
+
+@table_asset("raw.hub_stats", freshness_policy=FRESH)
 def hub_stats(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per row of the source."""
     atlas.begin("raw.hub_stats", context.partition_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version as package_version
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from huggingface_hub import DatasetCardData
 
 from atlas_pipeline.release.markdown import code, markdown_table
@@ -75,6 +76,7 @@ def write_card(store: TableStore, checks: pa.Table, *, version: str, repo_id: st
         "Which neural network was made from which, with evidence for every edge. The tables come from the metadata of "
         "a model hub and from sampled weights; every edge says whether it is documented or charted, by which rule, "
         "and how sure it is.",
+        _look(store),
         _coverage(known),
         _tables(store),
         _known_gaps(),
@@ -90,6 +92,27 @@ def write_card(store: TableStore, checks: pa.Table, *, version: str, repo_id: st
 
 def _default(table: str) -> dict[str, bool]:
     return {"default": True} if table == "edges.charted" else {}
+
+
+def _look(store: TableStore) -> str:
+    drawn = store.read("release.figures").filter(pc.field("reason").is_null()) if _has_figures(store) else None
+    lines = [
+        "- `map/index.html`: all models as a map, in the browser, from the downloaded folder: search, filter by time and "
+        "relation, click for parents, children, licenses and evidence.",
+        "- `graphs/atlas.gexf.gz` and `graphs/atlas.graphml.gz`: the graph with positions for Gephi, Cytoscape, yEd, "
+        "igraph and networkx; the largest components one by one under `graphs/regions/`.",
+    ]
+    picture = ""
+    if drawn is not None and drawn.num_rows:
+        links = (f"[{row['title']}](figures/{row['figure']}.svg)" for row in drawn.to_pylist())
+        lines.append(f"- Figures: {', '.join(links)}.")
+        if "02_atlas" in drawn["figure"].to_pylist():
+            picture = "![Models that hang together, coloured by relation](figures/02_atlas.png)\n\n"
+    return f"## Look at it\n\n{picture}" + "\n".join(lines)
+
+
+def _has_figures(store: TableStore) -> bool:
+    return bool(store.partitions("release.figures"))
 
 
 def _coverage(known: dict[str, object]) -> str:
