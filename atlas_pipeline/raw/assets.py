@@ -11,7 +11,6 @@ from atlas_pipeline.raw.cards import read_cards
 from atlas_pipeline.raw.snapshots import read_snapshot
 from atlas_pipeline.raw.sources import find_snapshots
 
-
 FRESH: Final = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=8), fail_window=timedelta(days=15))
 """A snapshot a week, and one missed, before the UI calls the raw rows stale."""
 

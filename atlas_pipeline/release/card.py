@@ -97,8 +97,8 @@ def _default(table: str) -> dict[str, bool]:
 def _look(store: TableStore) -> str:
     drawn = store.read("release.figures").filter(pc.field("reason").is_null()) if _has_figures(store) else None
     lines = [
-        "- `map/index.html`: all models as a map, in the browser, from the downloaded folder: search, filter by time and "
-        "relation, click for parents, children, licenses and evidence.",
+        "- `map/index.html`: all models as a map, in the browser, from the downloaded folder: search, filter by time "
+        "and relation, click for parents, children, licenses and evidence.",
         "- `graphs/atlas.gexf.gz` and `graphs/atlas.graphml.gz`: the graph with positions for Gephi, Cytoscape, yEd, "
         "igraph and networkx; the largest components one by one under `graphs/regions/`.",
     ]
