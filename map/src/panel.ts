@@ -38,7 +38,7 @@ export function describe(into: HTMLElement, atlas: Atlas, graph: Graph, model: n
     ["Task", word(index.words.pipeline_tag, models.task[model])],
     ["Created", day(models.created[model])],
     ["Downloads", `${count(models.downloads[model])} in 30 days`],
-    ["Descendants", `${count(models.descendants[model])} documented`],
+    ["Descendants", `${count(new Set(graph.edgesBelow(model).map((edge) => edges.child[edge])).size)}, of them ${count(models.descendants[model])} documented`],
   ];
   const parents = graph.parents(model);
   const children = graph.children(model);
