@@ -131,7 +131,7 @@ def test_the_weights_pool_holds_a_second_run_back(configured):
     run.join(timeout=4)
     assert run.is_alive()
     storage.free_concurrency_slots_for_run(other)
-    run.join(timeout=30)
+    run.join(timeout=120)
     assert results[0].success
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 from atlas_pipeline.atlas import Atlas
 from atlas_pipeline.orchestration import materialized, table_asset
 from atlas_pipeline.release.bundle import make_bundle
+from atlas_pipeline.release.figures import TABLES as FIGURE_TABLES
 from atlas_pipeline.release.figures import figures as drawn_figures
 from atlas_pipeline.release.gate import check_tables, refuse_unless_sound, result_rows
 from atlas_pipeline.release.positions import drawn_map, positioned
@@ -67,7 +68,8 @@ def positions(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas])
 @table_asset("release.figures", kinds={"duckdb", "matplotlib"})
 def figures(context: dg.AssetExecutionContext, atlas: dg.ResourceParam[Atlas]) -> dg.MaterializeResult:
     """One row per figure of the paper, drawn from the tables."""
-    with atlas.connect("release.figures", None) as connection:
+    atlas.begin("release.figures", None)
+    with atlas.store.connect(dict.fromkeys(FIGURE_TABLES), optional=FIGURE_TABLES) as connection:
         rows = drawn_figures(connection)
     pictures = {row["figure"]: base64.b64decode(row["png"]) for row in rows.to_pylist() if row["png"]}
     return materialized(context, atlas, rows, pictures=pictures)

@@ -11,11 +11,15 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from atlas_pipeline.schema import contract_of
 from atlas_pipeline.storage import load_query, run_query
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+TABLES: Final = tuple(given.table for given in contract_of("release.figures").inputs)
+"""What figures are drawn from; one that is missing counts as empty, and its figures say so."""
 
 TOP: Final = 0.3
 """Share of models, the most downloaded ones, that figures 1 and 13 show of each component (paper, figure 1)."""
@@ -57,7 +61,7 @@ def figures(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """Rows of ``release.figures``.
 
     Args:
-        connection: with the latest models and trends, all charted edges, audits and positions as views.
+        connection: with ``TABLES`` as views; of several snapshots, the latest is drawn.
     """
     connection.execute(load_query("release/figure_models"))
     return pa.Table.from_pylist(list(_rows(connection)), schema=None)

@@ -62,6 +62,7 @@ def circles(place: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.nd
 # -- whatever the graph ----------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(dags())
 def test_positions_are_finite_apart_and_the_same_every_time(graph: EdgeList) -> None:
     place = layout(graph)
@@ -71,6 +72,7 @@ def test_positions_are_finite_apart_and_the_same_every_time(graph: EdgeList) -> 
     assert place.tobytes() == layout(graph).tobytes()
 
 
+@settings(deadline=None)
 @given(dags())
 def test_components_do_not_overlap(graph: EdgeList) -> None:
     middle, radius = circles(layout(graph), weak_components(graph))
@@ -79,6 +81,7 @@ def test_components_do_not_overlap(graph: EdgeList) -> None:
     assert (apart >= radius[:, None] + radius[None]).all()
 
 
+@settings(deadline=None)
 @given(dags())
 def test_the_order_of_edges_does_not_matter(graph: EdgeList) -> None:
     order = np.random.default_rng(0).permutation(graph.n_edges)
@@ -86,6 +89,7 @@ def test_the_order_of_edges_does_not_matter(graph: EdgeList) -> None:
     assert (layout(graph) == layout(shuffled)).all()
 
 
+@settings(deadline=None)
 @given(dags())
 def test_a_layout_that_starts_from_itself_stays(graph: EdgeList) -> None:
     place = layout(graph)
@@ -103,6 +107,7 @@ def test_any_former_positions_are_fine(graph: EdgeList, seed: int) -> None:
     assert graph.n_nodes == 1 or least_distance(place) > LEAST_DISTANCE
 
 
+@settings(deadline=None)
 @given(dags())
 def test_the_tree_spans_every_component_along_edges(graph: EdgeList) -> None:
     above = spanning_tree(graph)
@@ -181,7 +186,7 @@ def forest(n: int, seed: int) -> EdgeList:
     return EdgeList(n, parent[kept], child[kept])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1_000))
 def test_five_percent_more_models_move_few(seed: int) -> None:
     graph = forest(2_100, seed)
@@ -199,6 +204,7 @@ def test_five_percent_more_models_move_few(seed: int) -> None:
     assert np.median(moved) <= np.median(alone)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.5, 1e3), max_size=60))
 def test_packed_circles_do_not_overlap(radii: list[float]) -> None:
     radius = np.array(radii)
